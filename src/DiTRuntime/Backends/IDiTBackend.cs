@@ -1,0 +1,110 @@
+using DiTRuntime.Checkpoints;
+using DiTRuntime.Quantization;
+
+namespace DiTRuntime.Backends;
+
+/// <summary>
+/// The operations that a DiT forward pass and the decoders are made of: coarse, already fused. The model and the
+/// decoders are written once, over this interface.
+/// </summary>
+/// <remarks>
+/// Letters: B samples (rows of a batch), T tokens per sample, H hidden size, C channels, S latent side, R table rows.
+/// Operations check shapes and owners and throw <see cref="ArgumentException"/>; those inside a sampling step allocate nothing.
+/// An output row depends on its own input row alone, in a fixed floating-point order: the same bits at any batch
+/// size and thread count.
+/// </remarks>
+public interface IDiTBackend : IDisposable
+{
+    /// <summary>The backend's name on the command line: "cpu".</summary>
+    string Name { get; }
+
+    /// <summary>What runs, for people: threads, vector width, device.</summary>
+    string Description { get; }
+
+    /// <summary>Observed between pieces of work; a cancelled token ends the operation with <see cref="OperationCanceledException"/>.</summary>
+    CancellationToken Cancellation { get; set; }
+
+    /// <summary>Allocates zeroed storage.</summary>
+    /// <param name="type">F32 or I32.</param>
+    /// <param name="shape">Extents, slowest first.</param>
+    Tensor Allocate(ElementType type, params ReadOnlySpan<int> shape);
+
+    /// <summary>Copies values into the start of a tensor.</summary>
+    void Upload<T>(ReadOnlySpan<T> source, Tensor destination)
+        where T : unmanaged;
+
+    /// <summary>Copies the start of a tensor out, as many values as fit the destination.</summary>
+    void Download<T>(Tensor source, Span<T> destination)
+        where T : unmanaged;
+
+    /// <summary>Brings a linear layer's weight into the layout the kernels want.</summary>
+    /// <exception cref="InvalidFileException">A weight is not finite.</exception>
+    PreparedLinear Prepare(LinearWeight weight);
+
+    /// <summary>Brings a convolution's weight into the layout the kernels want.</summary>
+    /// <exception cref="InvalidFileException">A weight is not finite.</exception>
+    PreparedConvolution Prepare(ConvolutionWeight weight);
+
+    /// <summary>condition[r] = SiLU(timestepEmbedding[r] + labelTable[labels[r]]).</summary>
+    /// <param name="timestepEmbedding">F32 [R, H].</param>
+    /// <param name="labelTable">F32 [classes + 1, H].</param>
+    /// <param name="labels">I32 [R].</param>
+    /// <param name="condition">F32 [R, H].</param>
+    void Condition(Tensor timestepEmbedding, Tensor labelTable, Tensor labels, Tensor condition);
+
+    /// <summary>Cuts latents into p×p patches, projects them and adds the positions.</summary>
+    /// <param name="latents">F32 [images, C, S, S].</param>
+    /// <param name="imageOfSample">I32 [B]: which latent each sample reads.</param>
+    /// <param name="projection">[H, C·p·p].</param>
+    /// <param name="positions">F32 [T, H].</param>
+    /// <param name="tokens">F32 [B, T, H].</param>
+    void PatchEmbed(Tensor latents, Tensor imageOfSample, PreparedLinear projection, Tensor positions, Tensor tokens);
+
+    /// <summary>output = LN(tokens)·(1 + scale) + shift, LN without affine, biased variance.</summary>
+    /// <param name="tokens">F32 [B, T, H].</param>
+    /// <param name="modulation">Table and the row of each sample.</param>
+    /// <param name="shiftChunk">Chunk of the table row that holds the shift; the scale is the next one.</param>
+    /// <param name="epsilon">Added to the variance.</param>
+    /// <param name="output">F32 [B, T, H].</param>
+    void NormModulate(Tensor tokens, in Modulation modulation, int shiftChunk, float epsilon, Tensor output);
+
+    /// <summary>output = epilogue(input Wᵀ + b).</summary>
+    /// <param name="input">F32 [rows, K]; leading dimensions count as rows.</param>
+    /// <param name="layer">The prepared weight [N, K].</param>
+    /// <param name="epilogue">What happens to the product before it is stored.</param>
+    /// <param name="output">F32 [rows, N]; with a gated epilogue [B, T, N].</param>
+    void Linear(Tensor input, PreparedLinear layer, in Epilogue epilogue, Tensor output);
+
+    /// <summary>output = softmax(q kᵀ / √D) v for each head.</summary>
+    /// <param name="qkv">F32 [B, T, 3·heads·D], per token q of all heads, then k, then v.</param>
+    /// <param name="headCount">Number of heads.</param>
+    /// <param name="output">F32 [B, T, heads·D].</param>
+    void Attention(Tensor qkv, int headCount, Tensor output);
+
+    /// <summary>Puts patches back into images: per token (p, q, c) to [B, C, S, S].</summary>
+    /// <param name="patches">F32 [B, T, p·p·C], tokens row-major over (row, column).</param>
+    /// <param name="output">F32 [B, C, S, S].</param>
+    void Unpatchify(Tensor patches, Tensor output);
+
+    /// <summary>Classifier-free guidance and the sampler's update, in place: see <see cref="SampleUpdate"/>.</summary>
+    /// <param name="prediction">F32 [B, Cout, S, S]: predicted noise, then (when Cout = 2C) the variance fraction.</param>
+    /// <param name="updates">One entry per image.</param>
+    /// <param name="noise">F32 [images, C, S, S]; read where an update's noise factor is not zero. Null when none is.</param>
+    /// <param name="latents">F32 [images, C, S, S], updated in place.</param>
+    void GuideAndUpdate(Tensor prediction, ReadOnlySpan<SampleUpdate> updates, Tensor? noise, Tensor latents);
+
+    /// <summary>output = activation(conv(upsample(input)) + b + residual), channels last, stride 1, zero padding k/2.</summary>
+    /// <param name="input">F32 [B, Y, X, Cin].</param>
+    /// <param name="layer">Prepared weight, square odd kernel.</param>
+    /// <param name="options">Activation, residual, and whether the input is read upsampled (nearest, ×2).</param>
+    /// <param name="output">F32 [B, Y', X', Cout]; never the input. The residual may be the output.</param>
+    void Convolution(Tensor input, PreparedConvolution layer, in ConvolutionOptions options, Tensor output);
+
+    /// <summary>output = activation(GN(input)·gamma + beta), channels last, biased variance per sample and group.</summary>
+    /// <param name="input">F32 [B, Y, X, C].</param>
+    /// <param name="gamma">F32 [C].</param>
+    /// <param name="beta">F32 [C].</param>
+    /// <param name="options">Groups, epsilon, activation.</param>
+    /// <param name="output">F32 [B, Y, X, C]; may be the input.</param>
+    void GroupNorm(Tensor input, Tensor gamma, Tensor beta, in GroupNormOptions options, Tensor output);
+}

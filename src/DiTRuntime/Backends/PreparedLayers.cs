@@ -1,0 +1,69 @@
+namespace DiTRuntime.Backends;
+
+/// <summary>A linear layer's weight in a backend's own layout.</summary>
+/// <param name="name">The layer's name, for errors.</param>
+/// <param name="outputs">N.</param>
+/// <param name="inputs">K.</param>
+public abstract class PreparedLinear(string name, int outputs, int inputs) : IDisposable
+{
+    /// <summary>The layer's name, for errors.</summary>
+    public string Name { get; } = name;
+
+    /// <summary>N.</summary>
+    public int Outputs { get; } = outputs;
+
+    /// <summary>K.</summary>
+    public int Inputs { get; } = inputs;
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Dispose(disposing: true);
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Gives the storage back.</summary>
+    protected abstract void Dispose(bool disposing);
+}
+
+/// <summary>A convolution's weight in a backend's own layout.</summary>
+/// <param name="name">The layer's name, for errors.</param>
+/// <param name="outputs">Cout.</param>
+/// <param name="inputs">Cin.</param>
+/// <param name="kernelSize">Side of the square kernel, odd.</param>
+public abstract class PreparedConvolution(string name, int outputs, int inputs, int kernelSize) : IDisposable
+{
+    /// <summary>The layer's name, for errors.</summary>
+    public string Name { get; } = name;
+
+    /// <summary>Cout.</summary>
+    public int Outputs { get; } = outputs;
+
+    /// <summary>Cin.</summary>
+    public int Inputs { get; } = inputs;
+
+    /// <summary>Side of the square kernel, odd.</summary>
+    public int KernelSize { get; } = kernelSize;
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Dispose(disposing: true);
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Gives the storage back.</summary>
+    protected abstract void Dispose(bool disposing);
+}
+
+/// <summary>What a convolution reads and does besides the product.</summary>
+/// <param name="Activation">Applied last.</param>
+/// <param name="Residual">F32, shaped like the output, added before the activation; may be the output itself.</param>
+/// <param name="UpsamplesInput">The input is read at (y/2, x/2): nearest-neighbour ×2, never stored.</param>
+public readonly record struct ConvolutionOptions(Activation Activation = Activation.None, Tensor? Residual = null, bool UpsamplesInput = false);
+
+/// <summary>Settings of a group norm.</summary>
+/// <param name="GroupCount">Groups; divides C.</param>
+/// <param name="Epsilon">Added to the variance.</param>
+/// <param name="Activation">Applied last.</param>
+public readonly record struct GroupNormOptions(int GroupCount, float Epsilon, Activation Activation = Activation.None);

@@ -1,0 +1,52 @@
+using DiTRuntime.Checkpoints;
+
+namespace DiTRuntime.Backends;
+
+/// <summary>A shape, an element type, and storage that one backend owns. Row-major.</summary>
+public abstract class Tensor : IDisposable
+{
+    private readonly int[] _shape;
+
+    /// <param name="owner">The backend whose memory this is.</param>
+    /// <param name="type">The element type in memory.</param>
+    /// <param name="shape">Extents, slowest first.</param>
+    protected Tensor(IDiTBackend owner, ElementType type, ReadOnlySpan<int> shape)
+    {
+        Owner = owner;
+        Type = type;
+        _shape = shape.ToArray();
+        Count = 1;
+        foreach (var extent in shape) Count = checked(Count * extent);
+    }
+
+    /// <summary>The backend whose memory this is; operations refuse tensors of another.</summary>
+    public IDiTBackend Owner { get; }
+
+    /// <summary>The element type in memory.</summary>
+    public ElementType Type { get; }
+
+    /// <summary>Extents, slowest first.</summary>
+    public ReadOnlySpan<int> Shape => _shape;
+
+    /// <summary>Number of elements.</summary>
+    public int Count { get; }
+
+    /// <summary>The last extent: the length of a row.</summary>
+    public int RowLength => _shape[^1];
+
+    /// <summary>Number of rows when all dimensions but the last count as one.</summary>
+    public int RowCount => RowLength == 0 ? 0 : Count / RowLength;
+
+    /// <summary>The first <paramref name="extent"/> slices along the first dimension, sharing storage.</summary>
+    public abstract Tensor Prefix(int extent);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Dispose(disposing: true);
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Gives the storage back.</summary>
+    protected abstract void Dispose(bool disposing);
+}

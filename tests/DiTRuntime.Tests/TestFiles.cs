@@ -1,0 +1,28 @@
+using System.Reflection;
+
+namespace DiTRuntime.Tests;
+
+/// <summary>Where the tests' data lies.</summary>
+internal static class TestFiles
+{
+    /// <summary>The folder of the solution.</summary>
+    public static string Root { get; } = typeof(TestFiles).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>()
+        .Single(a => a.Key == "RepositoryRoot").Value!;
+
+    /// <summary>The built-in digit model.</summary>
+    public static string DigitModel => Path.Combine(Root, "src/DiTRuntime.Cli/models/digits.safetensors");
+
+    /// <summary>A path under tests/goldens.</summary>
+    public static string Golden(string path) => Path.Combine(Root, "tests/goldens", path);
+
+    /// <summary>A path under tests/models.</summary>
+    public static string Model(string path) => Path.Combine(Root, "tests/models", path);
+
+    /// <summary>Third-party weights that stay outside the repository; skips the test where they are absent.</summary>
+    public static string ThirdParty(string path)
+    {
+        var full = Path.Combine(Root, "../shared/goldens", path);
+        if (!File.Exists(full)) Assert.Ignore($"{path}: third-party weights, not on this machine");
+        return full;
+    }
+}
