@@ -1,0 +1,141 @@
+namespace DiTRuntime.Backends.Cpu;
+
+/// <summary>
+/// softmax(q kᵀ/√D) v per head. Keys and values are packed once per task into panels, so both products run through
+/// the tile of the linear layers; scores of one tile of queries stay in the first cache. Bound: multiply-adds.
+/// </summary>
+internal sealed unsafe partial class CpuBackend<TSimd, TVec>
+{
+    /// <inheritdoc/>
+    public override void Attention(Tensor qkv, int headCount, Tensor output)
+    {
+        TensorCheck.Attention(this, qkv, headCount, output);
+        int samples = output.Shape[0], tokens = output.Shape[1], width = output.Shape[2];
+        var job = new AttentionJob
+        {
+            Qkv = Floats(qkv),
+            Output = Floats(output),
+            TokenCount = tokens,
+            Width = width,
+            HeadCount = headCount,
+            HeadSize = width / headCount,
+        };
+
+        // A head per task; with few heads its queries are shared out, and the packing repeated.
+        var most = DivideUp(tokens, 4 * s_tileRows);
+        job.QueryParts = Math.Clamp(DivideUp(2 * ThreadCount, samples * headCount), 1, most);
+        Pool.Run(job, samples * headCount * job.QueryParts, checked(job.ScratchFloats * sizeof(float)));
+    }
+
+    private struct AttentionJob : IJob
+    {
+        public float* Qkv;
+        public float* Output;
+        public int TokenCount;
+        public int Width;
+        public int HeadCount;
+        public int HeadSize;
+        public int QueryParts;
+
+        private readonly int KeyPanels => DivideUp(TokenCount, s_panelWidth);
+
+        private readonly int ValuePanels => DivideUp(HeadSize, s_panelWidth);
+
+        /// <summary>Floats from one token to the next: q, k and v of all heads.</summary>
+        private readonly int TokenStride => 3 * Width;
+
+        private readonly int ScoreStride => KeyPanels * s_panelWidth;
+
+        public readonly int ScratchFloats =>
+            (KeyPanels * HeadSize + ValuePanels * TokenCount + s_tileRows) * s_panelWidth + s_tileRows * ScoreStride;
+
+        public readonly void Execute(int task, byte* scratch)
+        {
+            var part = task % QueryParts;
+            var head = task / QueryParts % HeadCount;
+            var sample = task / QueryParts / HeadCount;
+            var q = Qkv + (long)sample * TokenCount * TokenStride + head * HeadSize;
+            var keys = (float*)scratch;
+            var values = keys + KeyPanels * HeadSize * s_panelWidth;
+            var sums = values + ValuePanels * TokenCount * s_panelWidth;
+            var scores = sums + s_tileRows * s_panelWidth;
+            PackKeys(q + Width, keys);
+            PackValues(q + 2 * Width, values);
+
+            var tiles = DivideUp(TokenCount, s_tileRows);
+            var output = Output + (long)sample * TokenCount * Width + head * HeadSize;
+            for (var tile = tiles * part / QueryParts; tile < tiles * (part + 1) / QueryParts; tile++)
+            {
+                var first = tile * s_tileRows;
+                var count = Math.Min(s_tileRows, TokenCount - first);
+                Score(q, first, count, keys, sums, scores);
+                for (var r = 0; r < count; r++) Softmax(scores + r * ScoreStride);
+                Mix(scores, count, values, sums, output + (long)first * Width);
+            }
+        }
+
+        /// <summary>[panels, D, width]: column t of a panel is key t.</summary>
+        private readonly void PackKeys(float* k, float* packed)
+        {
+            for (var t = 0; t < ScoreStride; t++)
+            {
+                var column = packed + t / s_panelWidth * HeadSize * s_panelWidth + t % s_panelWidth;
+                var key = k + (long)t * TokenStride;
+                for (var d = 0; d < HeadSize; d++) column[d * s_panelWidth] = t < TokenCount ? key[d] : 0;
+            }
+        }
+
+        /// <summary>[panels, T, width]: row t of a panel is a piece of value t.</summary>
+        private readonly void PackValues(float* v, float* packed)
+        {
+            for (var panel = 0; panel < ValuePanels; panel++)
+            {
+                var columns = Math.Min(s_panelWidth, HeadSize - panel * s_panelWidth);
+                for (var t = 0; t < TokenCount; t++, packed += s_panelWidth)
+                {
+                    new ReadOnlySpan<float>(v + (long)t * TokenStride + panel * s_panelWidth, columns).CopyTo(new Span<float>(packed, columns));
+                    new Span<float>(packed + columns, s_panelWidth - columns).Clear();
+                }
+            }
+        }
+
+        private readonly void Score(float* q, int first, int count, float* keys, float* sums, float* scores)
+        {
+            var rows = stackalloc float*[s_tileRows];
+            for (var r = 0; r < s_tileRows; r++) rows[r] = q + (long)(first + Math.Min(r, count - 1)) * TokenStride;
+            var scale = TSimd.Broadcast(1 / MathF.Sqrt(HeadSize));
+            for (var panel = 0; panel < KeyPanels; panel++)
+            {
+                PanelProduct<TSimd, TVec>.Multiply(rows, HeadSize, keys + panel * HeadSize * s_panelWidth, sums, first: true);
+                for (var r = 0; r < count; r++)
+                    for (var j = 0; j < s_panelWidth; j += TSimd.Lanes)
+                        TSimd.Store(TSimd.Multiply(TSimd.Load(sums + r * s_panelWidth + j), scale), scores + r * ScoreStride + panel * s_panelWidth + j);
+            }
+        }
+
+        /// <summary>Scores to probabilities, in place.</summary>
+        private readonly void Softmax(float* scores)
+        {
+            var max = scores[0];
+            for (var t = 1; t < TokenCount; t++) max = MathF.Max(max, scores[t]);
+            var m = TSimd.Broadcast(max);
+            for (var t = 0; t < TokenCount; t += TSimd.Lanes)
+                TSimd.Store(VectorMath<TSimd, TVec>.Exp(TSimd.Subtract(TSimd.Load(scores + t), m)), scores + t);
+            var reciprocal = TSimd.Broadcast(1 / VectorMath<TSimd, TVec>.Sum(scores, TokenCount));
+            for (var t = 0; t < TokenCount; t += TSimd.Lanes) TSimd.Store(TSimd.Multiply(TSimd.Load(scores + t), reciprocal), scores + t);
+        }
+
+        private readonly void Mix(float* scores, int count, float* values, float* sums, float* output)
+        {
+            var rows = stackalloc float*[s_tileRows];
+            for (var r = 0; r < s_tileRows; r++) rows[r] = scores + Math.Min(r, count - 1) * ScoreStride;
+            for (var panel = 0; panel < ValuePanels; panel++)
+            {
+                PanelProduct<TSimd, TVec>.Multiply(rows, TokenCount, values + (long)panel * TokenCount * s_panelWidth, sums, first: true);
+                var columns = Math.Min(s_panelWidth, HeadSize - panel * s_panelWidth);
+                for (var r = 0; r < count; r++)
+                    new ReadOnlySpan<float>(sums + r * s_panelWidth, columns).CopyTo(new Span<float>(output + (long)r * Width + panel * s_panelWidth, columns));
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+namespace DiTRuntime.Backends.Cpu;
+
+/// <summary>y = LN(x)·(1 + scale) + shift per token. Bound: bytes, all in the first cache.</summary>
+internal sealed unsafe partial class CpuBackend<TSimd, TVec>
+{
+    private const int RowsPerTask = 16;
+
+    /// <inheritdoc/>
+    public override void NormModulate(Tensor tokens, in Modulation modulation, int shiftChunk, float epsilon, Tensor output)
+    {
+        TensorCheck.NormModulate(this, tokens, modulation, shiftChunk, output);
+        var job = new NormModulateJob
+        {
+            Tokens = Floats(tokens),
+            Output = Floats(output),
+            Table = Floats(modulation.Table) + shiftChunk * tokens.RowLength,
+            TableStride = modulation.Table.RowLength,
+            RowOfSample = Integers(modulation.RowOfSample),
+            RowCount = tokens.RowCount,
+            RowsPerSample = tokens.Shape[1],
+            Width = tokens.RowLength,
+            Epsilon = epsilon,
+        };
+        Pool.Run(job, DivideUp(job.RowCount, RowsPerTask));
+    }
+
+    private struct NormModulateJob : IJob
+    {
+        public float* Tokens;
+        public float* Output;
+        public float* Table;
+        public int TableStride;
+        public int* RowOfSample;
+        public int RowCount;
+        public int RowsPerSample;
+        public int Width;
+        public float Epsilon;
+
+        public readonly void Execute(int task, byte* scratch)
+        {
+            var end = Math.Min((task + 1) * RowsPerTask, RowCount);
+            for (var row = task * RowsPerTask; row < end; row++)
+            {
+                var shift = Table + (long)RowOfSample[row / RowsPerSample] * TableStride;
+                Normalize(Tokens + (long)row * Width, shift, shift + Width, Output + (long)row * Width);
+            }
+        }
+
+        private readonly void Normalize(float* x, float* shift, float* scale, float* y)
+        {
+            var mean = VectorMath<TSimd, TVec>.Sum(x, Width) / Width;
+            var variance = VectorMath<TSimd, TVec>.SumOfSquares(x, Width, mean) / Width;
+            var reciprocal = 1 / MathF.Sqrt(variance + Epsilon);
+            var lanes = TSimd.Lanes;
+            var m = TSimd.Broadcast(mean);
+            var s = TSimd.Broadcast(reciprocal);
+            var one = TSimd.Broadcast(1f);
+            var i = 0;
+            for (; i <= Width - lanes; i += lanes)
+            {
+                var n = TSimd.Multiply(TSimd.Subtract(TSimd.Load(x + i), m), s);
+                TSimd.Store(TSimd.MultiplyAdd(n, TSimd.Add(one, TSimd.Load(scale + i)), TSimd.Load(shift + i)), y + i);
+            }
+
+            for (; i < Width; i++) y[i] = MathF.FusedMultiplyAdd((x[i] - mean) * reciprocal, 1 + scale[i], shift[i]);
+        }
+    }
+}

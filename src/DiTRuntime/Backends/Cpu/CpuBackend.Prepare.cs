@@ -1,0 +1,74 @@
+using DiTRuntime.Quantization;
+
+namespace DiTRuntime.Backends.Cpu;
+
+/// <summary>Weights into panels: neighbouring outputs beside each other, so that a tile reads one stream.</summary>
+internal sealed unsafe partial class CpuBackend<TSimd, TVec>
+{
+    /// <inheritdoc/>
+    public override PreparedLinear Prepare(LinearWeight weight)
+    {
+        var dense = weight as DenseWeight
+            ?? throw new ArgumentException($"{weight.Name}: the CPU backend has no kernel for {weight.GetType().Name}", nameof(weight));
+        var panelCount = DivideUp(weight.Outputs, s_panelWidth);
+        var panels = new NativeBuffer((long)panelCount * weight.Inputs * s_panelWidth * sizeof(float));
+        var bias = PadBias(weight.Bias, panelCount);
+        try
+        {
+            var job = new PackJob { Weight = dense, Panels = panels.Floats };
+            Pool.Run(job, panelCount, checked(s_panelWidth * weight.Inputs * sizeof(float)));
+        }
+        catch
+        {
+            panels.Dispose();
+            bias.Dispose();
+            throw;
+        }
+
+        return new CpuLinear(weight.Name, weight.Outputs, weight.Inputs, panels, bias);
+    }
+
+    /// <inheritdoc/>
+    public override PreparedConvolution Prepare(ConvolutionWeight weight)
+    {
+        var values = weight.ToArray();
+        int taps = weight.KernelSize * weight.KernelSize, inputs = weight.Inputs;
+        var panelCount = DivideUp(weight.Outputs, s_panelWidth);
+        var panels = new NativeBuffer((long)panelCount * taps * inputs * s_panelWidth * sizeof(float));
+        for (var n = 0; n < weight.Outputs; n++)
+        {
+            var panel = panels.Floats + (long)(n / s_panelWidth) * taps * inputs * s_panelWidth + n % s_panelWidth;
+            for (var c = 0; c < inputs; c++)
+                for (var tap = 0; tap < taps; tap++)
+                    panel[((long)tap * inputs + c) * s_panelWidth] = values[(n * inputs + c) * taps + tap];
+        }
+
+        if (inputs > _zeroPixelLength) GrowZeroPixel(inputs);
+        return new CpuConvolution(weight.Name, weight.Outputs, inputs, weight.KernelSize, panels, PadBias(weight.Bias, panelCount));
+    }
+
+    private static NativeBuffer PadBias(float[]? bias, int panelCount)
+    {
+        var buffer = new NativeBuffer((long)panelCount * s_panelWidth * sizeof(float));
+        bias?.CopyTo(new Span<float>(buffer.Floats, bias.Length));
+        return buffer;
+    }
+
+    private struct PackJob : IJob
+    {
+        public DenseWeight Weight;
+        public float* Panels;
+
+        public readonly void Execute(int task, byte* scratch)
+        {
+            int depth = Weight.Inputs, firstOutput = task * s_panelWidth;
+            var outputs = Math.Min(s_panelWidth, Weight.Outputs - firstOutput);
+            var rows = (float*)scratch;
+            Weight.CopyRows(firstOutput, outputs, new Span<float>(rows, outputs * depth));
+            var panel = Panels + (long)task * depth * s_panelWidth;
+            for (var n = 0; n < outputs; n++)
+                for (var k = 0; k < depth; k++)
+                    panel[(long)k * s_panelWidth + n] = rows[n * depth + k];
+        }
+    }
+}

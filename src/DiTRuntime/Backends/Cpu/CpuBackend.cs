@@ -1,0 +1,151 @@
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+using DiTRuntime.Backends.Cpu.Simd;
+using DiTRuntime.Checkpoints;
+using DiTRuntime.Quantization;
+
+namespace DiTRuntime.Backends.Cpu;
+
+/// <summary>Settings of the CPU backend.</summary>
+/// <param name="ThreadCount">Threads, or 0 for one per processor.</param>
+/// <param name="VectorBits">512, 256 or 128, or 0 for the widest the machine has.</param>
+public sealed record CpuOptions(int ThreadCount = 0, int VectorBits = 0);
+
+/// <summary>fp32 on the processor: several threads, vectors of the width found at run time.</summary>
+public abstract class CpuBackend : IDiTBackend
+{
+    private protected CpuBackend(int threadCount) => Pool = new WorkerPool(threadCount);
+
+    /// <inheritdoc/>
+    public string Name => "cpu";
+
+    /// <inheritdoc/>
+    public abstract string Description { get; }
+
+    /// <inheritdoc/>
+    public CancellationToken Cancellation
+    {
+        get => Pool.Cancellation;
+        set => Pool.Cancellation = value;
+    }
+
+    /// <summary>Threads in use.</summary>
+    public int ThreadCount => Pool.ThreadCount;
+
+    private protected WorkerPool Pool { get; }
+
+    /// <summary>Makes the backend for this machine.</summary>
+    /// <exception cref="UsageException">The options ask for what cannot be.</exception>
+    public static CpuBackend Create(CpuOptions options)
+    {
+        if (options.ThreadCount is < 0 or > 1024)
+            throw new UsageException($"{options.ThreadCount} threads asked for; between 1 and 1024 can be used, 0 means one per processor");
+        var threads = options.ThreadCount == 0 ? Environment.ProcessorCount : options.ThreadCount;
+        var bits = options.VectorBits != 0 ? options.VectorBits
+            : Vector512.IsHardwareAccelerated ? 512
+            : Vector256.IsHardwareAccelerated ? 256
+            : 128;
+        return bits switch
+        {
+            512 => new CpuBackend<Simd512, Vector512<float>>(threads),
+            256 => new CpuBackend<Simd256, Vector256<float>>(threads),
+            128 => new CpuBackend<Simd128, Vector128<float>>(threads),
+            _ => throw new UsageException($"vectors of {bits} bits asked for; 512, 256 and 128 exist"),
+        };
+    }
+
+    /// <inheritdoc/>
+    public Tensor Allocate(ElementType type, params ReadOnlySpan<int> shape)
+    {
+        TensorCheck.Allocate(type, shape);
+        return new CpuTensor(this, type, shape);
+    }
+
+    /// <inheritdoc/>
+    public void Upload<T>(ReadOnlySpan<T> source, Tensor destination)
+        where T : unmanaged
+    {
+        TensorCheck.Transfer<T>(this, destination, source.Length);
+        MemoryMarshal.AsBytes(source).CopyTo(((CpuTensor)destination).Bytes);
+    }
+
+    /// <inheritdoc/>
+    public void Download<T>(Tensor source, Span<T> destination)
+        where T : unmanaged
+    {
+        TensorCheck.Transfer<T>(this, source, destination.Length);
+        var bytes = MemoryMarshal.AsBytes(destination);
+        ((CpuTensor)source).Bytes[..bytes.Length].CopyTo(bytes);
+    }
+
+    /// <inheritdoc/>
+    public abstract PreparedLinear Prepare(LinearWeight weight);
+
+    /// <inheritdoc/>
+    public abstract PreparedConvolution Prepare(ConvolutionWeight weight);
+
+    /// <inheritdoc/>
+    public abstract void Condition(Tensor timestepEmbedding, Tensor labelTable, Tensor labels, Tensor condition);
+
+    /// <inheritdoc/>
+    public abstract void PatchEmbed(Tensor latents, Tensor imageOfSample, PreparedLinear projection, Tensor positions, Tensor tokens);
+
+    /// <inheritdoc/>
+    public abstract void NormModulate(Tensor tokens, in Modulation modulation, int shiftChunk, float epsilon, Tensor output);
+
+    /// <inheritdoc/>
+    public abstract void Linear(Tensor input, PreparedLinear layer, in Epilogue epilogue, Tensor output);
+
+    /// <inheritdoc/>
+    public abstract void Attention(Tensor qkv, int headCount, Tensor output);
+
+    /// <inheritdoc/>
+    public abstract void Unpatchify(Tensor patches, Tensor output);
+
+    /// <inheritdoc/>
+    public abstract void GuideAndUpdate(Tensor prediction, ReadOnlySpan<SampleUpdate> updates, Tensor? noise, Tensor latents);
+
+    /// <inheritdoc/>
+    public abstract void Convolution(Tensor input, PreparedConvolution layer, in ConvolutionOptions options, Tensor output);
+
+    /// <inheritdoc/>
+    public abstract void GroupNorm(Tensor input, Tensor gamma, Tensor beta, in GroupNormOptions options, Tensor output);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Dispose(disposing: true);
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Ends the threads.</summary>
+    protected virtual void Dispose(bool disposing)
+    {
+        if (disposing) Pool.Dispose();
+    }
+}
+
+/// <summary>The CPU backend at one vector width; one operation per file.</summary>
+/// <typeparam name="TSimd">Vector operations.</typeparam>
+/// <typeparam name="TVec">Vector type.</typeparam>
+internal sealed unsafe partial class CpuBackend<TSimd, TVec>(int threadCount) : CpuBackend(threadCount)
+    where TSimd : struct, ISimd<TVec>
+    where TVec : struct
+{
+    /// <summary>
+    /// Sums and maxima run over 16 lanes at every vector width, so that results do not depend on the machine.
+    /// </summary>
+    private const int SumLanes = 16;
+
+    private static readonly int s_panelWidth = PanelProduct<TSimd, TVec>.PanelWidth;
+    private static readonly int s_tileRows = PanelProduct<TSimd, TVec>.TileRows;
+
+    /// <inheritdoc/>
+    public override string Description => $"cpu: {ThreadCount} thread{(ThreadCount == 1 ? "" : "s")}, {TSimd.Lanes * 32}-bit vectors, fp32";
+
+    private static float* Floats(Tensor tensor) => ((CpuTensor)tensor).Floats;
+
+    private static int* Integers(Tensor tensor) => ((CpuTensor)tensor).Integers;
+
+    private static int DivideUp(int value, int divisor) => (value + divisor - 1) / divisor;
+}

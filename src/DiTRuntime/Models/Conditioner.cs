@@ -1,0 +1,88 @@
+using DiTRuntime.Backends;
+using DiTRuntime.Checkpoints;
+
+namespace DiTRuntime.Models;
+
+/// <summary>
+/// Timestep and class to adaLN modulation. It depends on nothing else, so it is computed once per request for all
+/// timesteps, as one matrix product per layer, and a sampling step never touches these weights, a third of the model.
+/// </summary>
+public sealed class Conditioner : IDisposable
+{
+    private readonly IDiTBackend _backend;
+    private readonly DiTConfig _config;
+    private readonly PreparedLinear _timestepIn;
+    private readonly PreparedLinear _timestepOut;
+    private readonly PreparedLinear _finalModulation;
+    private readonly PreparedBlock[] _blocks;
+    private readonly Tensor _labelTable;
+    private readonly float[] _frequencies;
+
+    internal Conditioner(DiTWeights weights, IDiTBackend backend, Compatibility compatibility, PreparedBlock[] blocks)
+    {
+        _backend = backend;
+        _config = weights.Config;
+        _blocks = blocks;
+        _timestepIn = backend.Prepare(weights.TimestepIn);
+        _timestepOut = backend.Prepare(weights.TimestepOut);
+        _finalModulation = backend.Prepare(weights.FinalModulation);
+        var table = new float[weights.LabelTable.Outputs * weights.LabelTable.Inputs];
+        weights.LabelTable.CopyRows(0, weights.LabelTable.Outputs, table);
+        _labelTable = backend.Allocate(ElementType.F32, weights.LabelTable.Outputs, weights.LabelTable.Inputs);
+        backend.Upload<float>(table, _labelTable);
+        _frequencies = Frequencies(_config.FrequencySize / 2, compatibility);
+    }
+
+    /// <summary>Computes the rows of a table: row i belongs to timesteps[i] and labels[i].</summary>
+    /// <param name="timesteps">Original indices, 0 to 999.</param>
+    /// <param name="labels">Classes; <see cref="DiTConfig.NullClass"/> for the unconditional rows.</param>
+    /// <param name="table">As many rows as there are pairs.</param>
+    public void Fill(ReadOnlySpan<int> timesteps, ReadOnlySpan<int> labels, ModulationTable table)
+    {
+        ArgumentOutOfRangeException.ThrowIfNotEqual(timesteps.Length, table.RowCount);
+        ArgumentOutOfRangeException.ThrowIfNotEqual(labels.Length, table.RowCount);
+        foreach (var label in labels)
+            if (label < 0 || label > _config.NullClass)
+                throw new UsageException($"class {label} does not exist: this model knows 0 to {_config.ClassCount - 1}, and {_config.NullClass} for none");
+        for (var i = 0; i < timesteps.Length; i++)
+            WriteFeatures(timesteps[i], table.FeatureValues.AsSpan(i * _config.FrequencySize, _config.FrequencySize));
+        _backend.Upload<float>(table.FeatureValues, table.Features);
+        _backend.Upload(labels, table.Labels);
+
+        _backend.Linear(table.Features, _timestepIn, Epilogue.Activate(Activation.Silu), table.Hidden);
+        _backend.Linear(table.Hidden, _timestepOut, Epilogue.None, table.Timestep);
+        _backend.Condition(table.Timestep, _labelTable, table.Labels, table.Condition);
+        for (var i = 0; i < _blocks.Length; i++)
+            _backend.Linear(table.Condition, _blocks[i].Modulation, Epilogue.None, table.Blocks[i]);
+        _backend.Linear(table.Condition, _finalModulation, Epilogue.None, table.Final);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _timestepIn.Dispose();
+        _timestepOut.Dispose();
+        _finalModulation.Dispose();
+        _labelTable.Dispose();
+    }
+
+    /// <summary>wᵢ = 10000^(−i/half) in the published code, 10000^(−i/(half − 1)) in diffusers; in fp32, as both compute it.</summary>
+    private static float[] Frequencies(int half, Compatibility compatibility)
+    {
+        var divisor = compatibility == Compatibility.Diffusers ? half - 1 : half;
+        var frequencies = new float[half];
+        for (var i = 0; i < half; i++) frequencies[i] = MathF.Exp(-9.210340371976184f * i / divisor);
+        return frequencies;
+    }
+
+    /// <summary>[cos(t·w), sin(t·w)].</summary>
+    private void WriteFeatures(int timestep, Span<float> features)
+    {
+        for (var i = 0; i < _frequencies.Length; i++)
+        {
+            var (sin, cos) = Math.SinCos(timestep * _frequencies[i]);
+            features[i] = (float)cos;
+            features[_frequencies.Length + i] = (float)sin;
+        }
+    }
+}

@@ -1,0 +1,62 @@
+using DiTRuntime.Backends;
+using DiTRuntime.Checkpoints;
+
+namespace DiTRuntime.Models;
+
+/// <summary>The adaLN output of (timestep, class) pairs, a row each: what the blocks shift, scale and gate by.</summary>
+public sealed class ModulationTable : IDisposable
+{
+    private readonly Tensor[] _work;
+
+    /// <param name="backend">Where it lives.</param>
+    /// <param name="config">The architecture.</param>
+    /// <param name="rowCount">R: pairs it holds.</param>
+    public ModulationTable(IDiTBackend backend, DiTConfig config, int rowCount)
+    {
+        var hidden = config.HiddenSize;
+        RowCount = rowCount;
+        Blocks = new Tensor[config.Depth];
+        for (var i = 0; i < Blocks.Length; i++) Blocks[i] = backend.Allocate(ElementType.F32, rowCount, 6 * hidden);
+        Final = backend.Allocate(ElementType.F32, rowCount, 2 * hidden);
+        FeatureValues = new float[rowCount * config.FrequencySize];
+        Features = backend.Allocate(ElementType.F32, rowCount, config.FrequencySize);
+        Hidden = backend.Allocate(ElementType.F32, rowCount, hidden);
+        Timestep = backend.Allocate(ElementType.F32, rowCount, hidden);
+        Labels = backend.Allocate(ElementType.I32, rowCount);
+        Condition = backend.Allocate(ElementType.F32, rowCount, hidden);
+        _work = [Features, Hidden, Timestep, Labels, Condition];
+    }
+
+    /// <summary>R: pairs it holds.</summary>
+    public int RowCount { get; }
+
+    /// <summary>Per block [R, 6H].</summary>
+    public Tensor[] Blocks { get; }
+
+    /// <summary>[R, 2H]: shift and scale of the final layer.</summary>
+    public Tensor Final { get; }
+
+    /// <summary>t [R, H]: the timestep embedding, before the class is added.</summary>
+    public Tensor Timestep { get; }
+
+    internal float[] FeatureValues { get; }
+
+    internal Tensor Features { get; }
+
+    internal Tensor Hidden { get; }
+
+    internal Tensor Labels { get; }
+
+    internal Tensor Condition { get; }
+
+    /// <summary>Bytes of one row.</summary>
+    public static long RowBytes(DiTConfig config) => (6L * config.Depth + 2) * config.HiddenSize * sizeof(float);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (var tensor in Blocks) tensor.Dispose();
+        foreach (var tensor in _work) tensor.Dispose();
+        Final.Dispose();
+    }
+}
