@@ -1,0 +1,102 @@
+using DiTRuntime.Decoding;
+
+namespace DiTRuntime.Models;
+
+/// <summary>One finished image.</summary>
+/// <param name="Index">Its index in the whole run.</param>
+/// <param name="Label">Its class.</param>
+/// <param name="Latent">[C, S, S], as the sampler left it.</param>
+/// <param name="Pixels">[side, side, channels], channels last, nominally in [−1, 1]; null without a decoder.</param>
+public sealed record GeneratedImage(int Index, int Label, float[] Latent, float[]? Pixels);
+
+/// <summary>How far a run is.</summary>
+/// <param name="Stage">What is being done.</param>
+/// <param name="Done">Steps taken (or images decoded) in the whole run.</param>
+/// <param name="Total">Steps (or images) of the whole run.</param>
+public readonly record struct GenerationProgress(GenerationStage Stage, int Done, int Total);
+
+/// <summary>Stages of a run, alternating batch by batch.</summary>
+public enum GenerationStage
+{
+    /// <summary>Sampling: progress counts steps over all batches.</summary>
+    Sampling,
+
+    /// <summary>Decoding: progress counts images.</summary>
+    Decoding,
+}
+
+/// <summary>Class labels to images: batches through the sampler, then through the decoder.</summary>
+/// <param name="model">The model.</param>
+/// <param name="decoder">Latents to pixels on the same backend, or null when only latents are wanted.</param>
+public sealed class DiTPipeline(DiTModel model, IImageDecoder? decoder)
+{
+    /// <summary>Generates images and hands each over as soon as it is finished.</summary>
+    /// <param name="images">Index of each image in the whole run; its noise depends on it.</param>
+    /// <param name="labels">Class of each image.</param>
+    /// <param name="settings">Plan, guidance, noise.</param>
+    /// <param name="batchSize">Images sampled together; changes memory and speed, never a bit of an image.</param>
+    /// <param name="onImage">Receives the images in order.</param>
+    /// <param name="progress">Told after every step and every decoded image.</param>
+    /// <param name="cancellation">Ends the run between pieces of work.</param>
+    /// <exception cref="UsageException">A label that the model does not have, or guidance that is not a number.</exception>
+    public void Generate(
+        ReadOnlySpan<int> images,
+        ReadOnlySpan<int> labels,
+        SamplingSettings settings,
+        int batchSize,
+        Action<GeneratedImage> onImage,
+        IProgress<GenerationProgress>? progress = null,
+        CancellationToken cancellation = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfNotEqual(labels.Length, images.Length);
+        ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
+        foreach (var label in labels) CheckLabel(label);
+        if (!float.IsFinite(settings.GuidanceScale) || settings.GuidanceScale < 0)
+            throw new UsageException($"guidance scale {settings.GuidanceScale}: expected a number that is not negative");
+        if (settings.Plan.LearnedVariance && !model.Config.LearnsVariance)
+            throw new UsageException("the plan reads a learned variance, which this model does not predict");
+
+        model.Backend.Cancellation = cancellation;
+        var steps = settings.Plan.Steps.Length;
+        var batchCount = (images.Length + batchSize - 1) / batchSize;
+        for (var b = 0; b < batchCount; b++)
+        {
+            var count = Math.Min(batchSize, images.Length - b * batchSize);
+            var batchImages = images.Slice(b * batchSize, count);
+            var batchLabels = labels.Slice(b * batchSize, count);
+            var latents = new float[count * model.Config.LatentCount];
+            using (var batch = new SamplingBatch(model, settings, batchImages, batchLabels))
+            {
+                for (var s = 0; s < steps; s++)
+                {
+                    batch.Step();
+                    progress?.Report(new GenerationProgress(GenerationStage.Sampling, b * steps + s + 1, batchCount * steps));
+                }
+
+                batch.Read(latents);
+            }
+
+            for (var i = 0; i < count; i++)
+            {
+                var latent = latents.AsSpan(i * model.Config.LatentCount, model.Config.LatentCount).ToArray();
+                onImage(new GeneratedImage(batchImages[i], batchLabels[i], latent, Decode(latent)));
+                progress?.Report(new GenerationProgress(GenerationStage.Decoding, b * batchSize + i + 1, images.Length));
+            }
+        }
+    }
+
+    private float[]? Decode(float[] latent)
+    {
+        if (decoder is null) return null;
+        var side = model.Config.InputSize * decoder.UpscaleFactor;
+        var pixels = new float[side * side * decoder.ImageChannels];
+        decoder.Decode(latent, model.Config.InputSize, model.Config.InputSize, pixels);
+        return pixels;
+    }
+
+    private void CheckLabel(int label)
+    {
+        if (label < 0 || label >= model.Config.ClassCount)
+            throw new UsageException($"class {label} does not exist: this model knows 0 to {model.Config.ClassCount - 1}");
+    }
+}
