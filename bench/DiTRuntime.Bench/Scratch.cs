@@ -1,41 +1,49 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
-using System.Runtime.Intrinsics;
-using System.Runtime.CompilerServices;
+using DiTRuntime.Backends;
 using DiTRuntime.Backends.Cpu;
-using DiTRuntime.Backends.Cpu.Simd;
+using DiTRuntime.Checkpoints;
+using DiTRuntime.Models;
+using DiTRuntime.Quantization;
+using DiTRuntime.Sampling;
 namespace DiTRuntime.Bench;
-public static unsafe class Scratch {
-    [MethodImpl(MethodImplOptions.NoInlining)]
-    static float Peak(int n) {
-        Vector512<float> a=Vector512.Create(1f),b=Vector512.Create(1e-9f);
-        Vector512<float> c0=a,c1=a,c2=a,c3=a,c4=a,c5=a,c6=a,c7=a,c8=a,c9=a,c10=a,c11=a;
-        for(int i=0;i<n;i++){c0=Vector512.FusedMultiplyAdd(a,b,c0);c1=Vector512.FusedMultiplyAdd(a,b,c1);c2=Vector512.FusedMultiplyAdd(a,b,c2);c3=Vector512.FusedMultiplyAdd(a,b,c3);c4=Vector512.FusedMultiplyAdd(a,b,c4);c5=Vector512.FusedMultiplyAdd(a,b,c5);c6=Vector512.FusedMultiplyAdd(a,b,c6);c7=Vector512.FusedMultiplyAdd(a,b,c7);c8=Vector512.FusedMultiplyAdd(a,b,c8);c9=Vector512.FusedMultiplyAdd(a,b,c9);c10=Vector512.FusedMultiplyAdd(a,b,c10);c11=Vector512.FusedMultiplyAdd(a,b,c11);}
-        return Vector512.Sum(c0+c1+c2+c3+c4+c5+c6+c7+c8+c9+c10+c11);
-    }
-    static float* Alloc(long n){var p=(float*)NativeMemory.AlignedAlloc((nuint)(n*4),64); for(long i=0;i<n;i++)p[i]=(float)((i*2654435761L%1000)/1000.0-0.5); return p;}
-    static void Gemm<TS,TV>(float* a,float* b,float* c,int M,int N,int K,int MC,int KC) where TS:struct,ISimd<TV> where TV:struct {
-        int nr=PanelProduct<TS,TV>.PanelWidth, mr=PanelProduct<TS,TV>.TileRows;
-        float** rows=stackalloc float*[8];
-        float* acc=c;
-        for(int p=0;p<N/nr;p++) for(int m0=0;m0<M;m0+=MC) for(int k0=0;k0<K;k0+=KC){ int kc=Math.Min(KC,K-k0);
-            for(int m=m0;m<Math.Min(M,m0+MC);m+=mr){ for(int r=0;r<mr;r++) rows[r]=a+(long)(m+r)*K+k0;
-                PanelProduct<TS,TV>.Multiply(rows,kc,b+((long)p*K+k0)*nr,acc+(m-m0)*nr,k0==0);} }
+public static class Scratch {
+    sealed class NoCk : ICheckpoint { public string Path=>""; public string Kind=>""; public IReadOnlyDictionary<string,string> Metadata=>new Dictionary<string,string>(); public IReadOnlyList<CheckpointTensor> Tensors=>[]; public bool TryGet(string n, out CheckpointTensor? t){t=null;return false;} public void Dispose(){} }
+    sealed class Timed(IDiTBackend b) : IDiTBackend {
+        public Dictionary<string,double> T=new();
+        void M(string n, Action a){var s=Stopwatch.GetTimestamp();a();T[n]=T.GetValueOrDefault(n)+Stopwatch.GetElapsedTime(s).TotalMilliseconds;}
+        public string Name=>b.Name; public string Description=>b.Description; public CancellationToken Cancellation{get=>b.Cancellation;set=>b.Cancellation=value;}
+        public Tensor Allocate(ElementType t, params ReadOnlySpan<int> s)=>b.Allocate(t,s);
+        public void Upload<X>(ReadOnlySpan<X> s, Tensor d) where X:unmanaged=>b.Upload(s,d);
+        public void Download<X>(Tensor s, Span<X> d) where X:unmanaged=>b.Download(s,d);
+        public PreparedLinear Prepare(LinearWeight w)=>b.Prepare(w); public PreparedConvolution Prepare(ConvolutionWeight w)=>b.Prepare(w);
+        public void Condition(Tensor a,Tensor c,Tensor d,Tensor e)=>M("Condition",()=>b.Condition(a,c,d,e));
+        public void PatchEmbed(Tensor a,Tensor i,PreparedLinear p,Tensor q,Tensor t)=>M("PatchEmbed",()=>b.PatchEmbed(a,i,p,q,t));
+        public void NormModulate(Tensor t,in Modulation m,int s,float e,Tensor o){var mm=m;M("Norm",()=>b.NormModulate(t,mm,s,e,o));}
+        public void Linear(Tensor i,PreparedLinear l,in Epilogue e,Tensor o){var ee=e;M("Linear "+l.Outputs+"x"+l.Inputs+(i.RowCount>32?"":" small"),()=>b.Linear(i,l,ee,o));}
+        public void Attention(Tensor q,int h,Tensor o)=>M("Attention",()=>b.Attention(q,h,o));
+        public void Unpatchify(Tensor p,Tensor o)=>M("Unpatch",()=>b.Unpatchify(p,o));
+        public void GuideAndUpdate(Tensor p,ReadOnlySpan<SampleUpdate> u,Tensor? n,Tensor l)=>b.GuideAndUpdate(p,u,n,l);
+        public void Convolution(Tensor i,PreparedConvolution l,in ConvolutionOptions o,Tensor y){var oo=o;M("Conv",()=>b.Convolution(i,l,oo,y));}
+        public void GroupNorm(Tensor i,Tensor g,Tensor be,in GroupNormOptions o,Tensor y){var oo=o;M("GN",()=>b.GroupNorm(i,g,be,oo,y));}
+        public void Dispose(){}
     }
     public static void Run() {
-        int M=512;
-        for(int i=0;i<100;i++){Peak(20000);}
-        System.Threading.Thread.Sleep(300);
-        double peak=0; for(int t=0;t<5;t++){var sw=Stopwatch.StartNew(); Peak(20_000_000); peak=Math.Max(peak,20e6*12*32/sw.Elapsed.TotalSeconds/1e9);} 
-        Console.WriteLine($"peak {peak:f1} GFLOP/s");
-        float* c=Alloc(512*4800);
-        void T<TS,TV>(string name) where TS:struct,ISimd<TV> where TV:struct {
-        foreach(var (N,K) in new[]{(3456,1152),(1152,1152),(4608,1152),(1152,4608)}){ var a=Alloc((long)M*K); var b=Alloc((long)N*K);
-          foreach(var (mc,kc) in new[]{(128,128),(128,256),(128,384),(256,384),(512,384),(128,576),(128,1152),(512,1152),(64,1152)}){
-            double best=1e9; for(int t=0;t<6;t++){var sw=Stopwatch.StartNew(); Gemm<TS,TV>(a,b,c,M,N,K,mc,kc); best=Math.Min(best,sw.Elapsed.TotalSeconds);} double g=2.0*M*N*K/best/1e9;
-            Console.WriteLine($"{name} {N}x{K} mc {mc} kc {kc}: {g:f1} GFLOP/s {g/peak:p1}"); } NativeMemory.AlignedFree(a); NativeMemory.AlignedFree(b);}
-        }
-        T<Simd512,Vector512<float>>("512"); 
-        T<Simd256,Vector256<float>>("256"); 
+        var cfg=new DiTConfig{InputSize=32,PatchSize=2,InChannels=4,OutChannels=8,HiddenSize=1152,Depth=28,HeadCount=16,MlpSize=4608,ClassCount=1000};
+        var rnd=new Random(1); var vals=new float[6912*1152]; for(int i=0;i<vals.Length;i++) vals[i]=(rnd.NextSingle()-0.5f)*0.05f;
+        var path=System.IO.Path.GetTempFileName(); File.WriteAllBytes(path, MemoryMarshal.AsBytes<float>(vals).ToArray());
+        var mf=MappedFile.Open(path); File.Delete(path);
+        LinearWeight L(int n,int k)=>new DenseWeight("l",[new CheckpointTensor(mf,"w",ElementType.F32,[n,k],0)],new float[n]);
+        var w=new DiTWeights{Config=cfg,Checkpoint=new NoCk(),PatchEmbed=L(1152,16),Positions=new float[256*1152],TimestepIn=L(1152,256),TimestepOut=L(1152,1152),LabelTable=(DenseWeight)L(1001,1152),
+          Blocks=[.. Enumerable.Range(0,28).Select(_=>new BlockWeights(L(6912,1152),L(3456,1152),L(1152,1152),L(4608,1152),L(1152,4608)))],FinalModulation=L(2304,1152),FinalLinear=L(32,1152),Labels=ClassLabels.Unknown};
+        using var cpu=CpuBackend.Create(new CpuOptions()); var timed=new Timed(cpu);
+        // owner mismatch: tensors are owned by cpu, ops delegate
+        var sw=Stopwatch.StartNew(); using var model=new DiTModel(w,timed,Compatibility.Official); Console.WriteLine($"prepare {sw.Elapsed.TotalSeconds:f2}s {cpu.Description}");
+        var plan=SamplingPlan.Create("ddim",TimestepSpacing.Leading.Respace(NoiseSchedule.Linear(),10),0,true);
+        var st=new SamplingSettings(plan,new ImageNoise(1),4,3);
+        using var batch=new SamplingBatch(model,st,[0],[5]);
+        for(int s=0;s<8;s++){ timed.T.Clear(); sw.Restart(); batch.Step(); var ms=sw.Elapsed.TotalMilliseconds;
+          var lin=timed.T.Where(k=>k.Key.StartsWith("Linear")&&!k.Key.EndsWith("small")).Sum(k=>k.Value);
+          Console.WriteLine($"step {ms:f0} ms; linear {lin:f0}; ratio {ms/lin:f3}; "+string.Join(", ",timed.T.Select(k=>$"{k.Key} {k.Value:f0}"))); }
     }
 }
