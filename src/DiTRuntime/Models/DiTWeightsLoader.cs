@@ -32,7 +32,7 @@ public static class DiTWeightsLoader
         }
     }
 
-    private static DiTWeights Load(ICheckpoint checkpoint, DiTLoadOptions options)
+    internal static DiTWeights Load(ICheckpoint checkpoint, DiTLoadOptions options)
     {
         var layout = LayoutOf(checkpoint);
         var config = DiTConfigReader.Read(checkpoint, layout, options);
