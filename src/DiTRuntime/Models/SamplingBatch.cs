@@ -72,6 +72,9 @@ public sealed class SamplingBatch : IDisposable
     /// <summary>Images in the batch.</summary>
     public int ImageCount { get; }
 
+    /// <summary>B: samples in the batch, two per guided image.</summary>
+    public int SampleCount => _rowOfSample.Length;
+
     /// <summary>Whether every step has been taken.</summary>
     public bool IsFinished => _step == _plan.Steps.Length;
 

@@ -242,23 +242,11 @@ internal sealed class CpuBackendTests
             {
                 using var backend = CpuBackend.Create(new CpuOptions(threads, bits));
                 var actual = Read(backend, operation(backend));
-                Assert.That(RelativeError(actual, expected), Is.LessThanOrEqualTo(tolerance), $"{bits} bits, {threads} threads");
+                Assert.That(Relative.Error(actual, expected), Is.LessThanOrEqualTo(tolerance), $"{bits} bits, {threads} threads");
                 first ??= actual;
                 Assert.That(actual.AsSpan().SequenceEqual(first), $"{bits} bits, {threads} threads: other bits");
             }
         }
-    }
-
-    private static double RelativeError(float[] actual, float[] expected)
-    {
-        double error = 0, norm = 0;
-        for (var i = 0; i < expected.Length; i++)
-        {
-            error += Math.Pow((double)actual[i] - expected[i], 2);
-            norm += Math.Pow(expected[i], 2);
-        }
-
-        return Math.Sqrt(error / Math.Max(norm, 1e-30));
     }
 
     private static Tensor Upload(IDiTBackend backend, float[] values, params int[] shape)

@@ -22,7 +22,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         };
 
         // A head per task; with few heads its queries are shared out, and the packing repeated.
-        var most = DivideUp(tokens, 4 * s_tileRows);
+        var most = DivideUp(tokens, 4 * TileRows);
         job.QueryParts = Math.Clamp(DivideUp(2 * ThreadCount, samples * headCount), 1, most);
         Pool.Run(job, samples * headCount * job.QueryParts, checked(job.ScratchFloats * sizeof(float)));
     }
@@ -37,17 +37,17 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         public int HeadSize;
         public int QueryParts;
 
-        private readonly int KeyPanels => DivideUp(TokenCount, s_panelWidth);
+        private readonly int KeyPanels => DivideUp(TokenCount, PanelWidth);
 
-        private readonly int ValuePanels => DivideUp(HeadSize, s_panelWidth);
+        private readonly int ValuePanels => DivideUp(HeadSize, PanelWidth);
 
         /// <summary>Floats from one token to the next: q, k and v of all heads.</summary>
         private readonly int TokenStride => 3 * Width;
 
-        private readonly int ScoreStride => KeyPanels * s_panelWidth;
+        private readonly int ScoreStride => KeyPanels * PanelWidth;
 
         public readonly int ScratchFloats =>
-            (KeyPanels * HeadSize + ValuePanels * TokenCount + s_tileRows) * s_panelWidth + s_tileRows * ScoreStride;
+            (KeyPanels * HeadSize + ValuePanels * TokenCount + TileRows) * PanelWidth + TileRows * ScoreStride;
 
         public readonly void Execute(int task, byte* scratch)
         {
@@ -56,18 +56,18 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             var sample = task / QueryParts / HeadCount;
             var q = Qkv + (long)sample * TokenCount * TokenStride + head * HeadSize;
             var keys = (float*)scratch;
-            var values = keys + KeyPanels * HeadSize * s_panelWidth;
-            var sums = values + ValuePanels * TokenCount * s_panelWidth;
-            var scores = sums + s_tileRows * s_panelWidth;
+            var values = keys + KeyPanels * HeadSize * PanelWidth;
+            var sums = values + ValuePanels * TokenCount * PanelWidth;
+            var scores = sums + TileRows * PanelWidth;
             PackKeys(q + Width, keys);
             PackValues(q + 2 * Width, values);
 
-            var tiles = DivideUp(TokenCount, s_tileRows);
+            var tiles = DivideUp(TokenCount, TileRows);
             var output = Output + (long)sample * TokenCount * Width + head * HeadSize;
             for (var tile = tiles * part / QueryParts; tile < tiles * (part + 1) / QueryParts; tile++)
             {
-                var first = tile * s_tileRows;
-                var count = Math.Min(s_tileRows, TokenCount - first);
+                var first = tile * TileRows;
+                var count = Math.Min(TileRows, TokenCount - first);
                 Score(q, first, count, keys, sums, scores);
                 for (var r = 0; r < count; r++) Softmax(scores + r * ScoreStride);
                 Mix(scores, count, values, sums, output + (long)first * Width);
@@ -79,9 +79,9 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         {
             for (var t = 0; t < ScoreStride; t++)
             {
-                var column = packed + t / s_panelWidth * HeadSize * s_panelWidth + t % s_panelWidth;
+                var column = packed + t / PanelWidth * HeadSize * PanelWidth + t % PanelWidth;
                 var key = k + (long)t * TokenStride;
-                for (var d = 0; d < HeadSize; d++) column[d * s_panelWidth] = t < TokenCount ? key[d] : 0;
+                for (var d = 0; d < HeadSize; d++) column[d * PanelWidth] = t < TokenCount ? key[d] : 0;
             }
         }
 
@@ -90,35 +90,33 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         {
             for (var panel = 0; panel < ValuePanels; panel++)
             {
-                var columns = Math.Min(s_panelWidth, HeadSize - panel * s_panelWidth);
-                for (var t = 0; t < TokenCount; t++, packed += s_panelWidth)
+                var columns = Math.Min(PanelWidth, HeadSize - panel * PanelWidth);
+                for (var t = 0; t < TokenCount; t++, packed += PanelWidth)
                 {
-                    new ReadOnlySpan<float>(v + (long)t * TokenStride + panel * s_panelWidth, columns).CopyTo(new Span<float>(packed, columns));
-                    new Span<float>(packed + columns, s_panelWidth - columns).Clear();
+                    new ReadOnlySpan<float>(v + (long)t * TokenStride + panel * PanelWidth, columns).CopyTo(new Span<float>(packed, columns));
+                    new Span<float>(packed + columns, PanelWidth - columns).Clear();
                 }
             }
         }
 
         private readonly void Score(float* q, int first, int count, float* keys, float* sums, float* scores)
         {
-            var rows = stackalloc float*[s_tileRows];
-            for (var r = 0; r < s_tileRows; r++) rows[r] = q + (long)(first + Math.Min(r, count - 1)) * TokenStride;
+            var rows = stackalloc float*[TileRows];
+            for (var r = 0; r < TileRows; r++) rows[r] = q + (long)(first + Math.Min(r, count - 1)) * TokenStride;
             var scale = TSimd.Broadcast(1 / MathF.Sqrt(HeadSize));
             for (var panel = 0; panel < KeyPanels; panel++)
             {
-                PanelProduct<TSimd, TVec>.Multiply(rows, HeadSize, keys + panel * HeadSize * s_panelWidth, sums, first: true);
+                PanelProduct<TSimd, TVec>.Multiply(rows, HeadSize, keys + panel * HeadSize * PanelWidth, sums, first: true);
                 for (var r = 0; r < count; r++)
-                    for (var j = 0; j < s_panelWidth; j += TSimd.Lanes)
-                        TSimd.Store(TSimd.Multiply(TSimd.Load(sums + r * s_panelWidth + j), scale), scores + r * ScoreStride + panel * s_panelWidth + j);
+                    for (var j = 0; j < PanelWidth; j += TSimd.Lanes)
+                        TSimd.Store(TSimd.Multiply(TSimd.Load(sums + r * PanelWidth + j), scale), scores + r * ScoreStride + panel * PanelWidth + j);
             }
         }
 
         /// <summary>Scores to probabilities, in place.</summary>
         private readonly void Softmax(float* scores)
         {
-            var max = scores[0];
-            for (var t = 1; t < TokenCount; t++) max = MathF.Max(max, scores[t]);
-            var m = TSimd.Broadcast(max);
+            var m = TSimd.Broadcast(VectorMath<TSimd, TVec>.Max(scores, TokenCount));
             for (var t = 0; t < TokenCount; t += TSimd.Lanes)
                 TSimd.Store(VectorMath<TSimd, TVec>.Exp(TSimd.Subtract(TSimd.Load(scores + t), m)), scores + t);
             var reciprocal = TSimd.Broadcast(1 / VectorMath<TSimd, TVec>.Sum(scores, TokenCount));
@@ -127,14 +125,14 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
 
         private readonly void Mix(float* scores, int count, float* values, float* sums, float* output)
         {
-            var rows = stackalloc float*[s_tileRows];
-            for (var r = 0; r < s_tileRows; r++) rows[r] = scores + Math.Min(r, count - 1) * ScoreStride;
+            var rows = stackalloc float*[TileRows];
+            for (var r = 0; r < TileRows; r++) rows[r] = scores + Math.Min(r, count - 1) * ScoreStride;
             for (var panel = 0; panel < ValuePanels; panel++)
             {
-                PanelProduct<TSimd, TVec>.Multiply(rows, TokenCount, values + (long)panel * TokenCount * s_panelWidth, sums, first: true);
-                var columns = Math.Min(s_panelWidth, HeadSize - panel * s_panelWidth);
+                PanelProduct<TSimd, TVec>.Multiply(rows, TokenCount, values + (long)panel * TokenCount * PanelWidth, sums, first: true);
+                var columns = Math.Min(PanelWidth, HeadSize - panel * PanelWidth);
                 for (var r = 0; r < count; r++)
-                    new ReadOnlySpan<float>(sums + r * s_panelWidth, columns).CopyTo(new Span<float>(output + (long)r * Width + panel * s_panelWidth, columns));
+                    new ReadOnlySpan<float>(sums + r * PanelWidth, columns).CopyTo(new Span<float>(output + (long)r * Width + panel * PanelWidth, columns));
             }
         }
     }

@@ -25,11 +25,11 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             KernelSide = layer.KernelSize,
             ZeroPixel = _zeroPixel!.Floats,
             Panels = prepared.Panels,
-            PanelCount = DivideUp(layer.Outputs, s_panelWidth),
+            PanelCount = DivideUp(layer.Outputs, PanelWidth),
             Target = new OutputTarget(
                 Floats(output), layer.Outputs, prepared.Bias, options.Activation, options.Residual is null ? null : Floats(options.Residual)),
         };
-        Pool.Run(job, job.PanelCount * DivideUp(job.PixelCount, RowBlock), RowBlock * s_panelWidth * sizeof(float));
+        Pool.Run(job, job.PanelCount * DivideUp(job.PixelCount, RowBlock), RowBlock * PanelWidth * sizeof(float));
     }
 
     private void GrowZeroPixel(int channels)
@@ -61,15 +61,15 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             var pixels = Math.Min(RowBlock, PixelCount - firstPixel);
             var sums = (float*)scratch;
             var taps = KernelSide * KernelSide;
-            var rows = stackalloc float*[s_tileRows];
+            var rows = stackalloc float*[TileRows];
             for (var tap = 0; tap < taps; tap++)
             {
                 int dy = tap / KernelSide - KernelSide / 2, dx = tap % KernelSide - KernelSide / 2;
-                var panel = Panels + ((long)panelIndex * taps + tap) * Channels * s_panelWidth;
-                for (var pixel = 0; pixel < pixels; pixel += s_tileRows)
+                var panel = Panels + ((long)panelIndex * taps + tap) * Channels * PanelWidth;
+                for (var pixel = 0; pixel < pixels; pixel += TileRows)
                 {
                     PointAtPixels(firstPixel + pixel, dy, dx, rows);
-                    PanelProduct<TSimd, TVec>.Multiply(rows, Channels, panel, sums + pixel * s_panelWidth, first: tap == 0);
+                    PanelProduct<TSimd, TVec>.Multiply(rows, Channels, panel, sums + pixel * PanelWidth, first: tap == 0);
                 }
             }
 
@@ -80,7 +80,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         private readonly void PointAtPixels(int firstPixel, int dy, int dx, float** rows)
         {
             int x = firstPixel % Width, y = firstPixel / Width % Height, sample = firstPixel / Width / Height;
-            for (var r = 0; r < s_tileRows; r++)
+            for (var r = 0; r < TileRows; r++)
             {
                 int iy = y + dy, ix = x + dx;
                 var inside = (uint)iy < (uint)Height && (uint)ix < (uint)Width && firstPixel + r < PixelCount;

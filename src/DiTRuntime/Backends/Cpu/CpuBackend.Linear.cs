@@ -27,12 +27,12 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             RowCount = rowCount,
             Depth = layer.Inputs,
             Panels = layer.Panels,
-            PanelCount = DivideUp(layer.Outputs, s_panelWidth),
+            PanelCount = DivideUp(layer.Outputs, PanelWidth),
             Target = new OutputTarget(Floats(output), layer.Outputs, layer.Bias, epilogue, output),
         };
         job.TaskRows = TaskRows;
         while (job.TaskRows > RowBlock / 2 && job.PanelCount * DivideUp(job.RowCount, job.TaskRows) < 4 * ThreadCount) job.TaskRows /= 2;
-        Pool.Run(job, job.PanelCount * DivideUp(job.RowCount, job.TaskRows), RowBlock * s_panelWidth * sizeof(float));
+        Pool.Run(job, job.PanelCount * DivideUp(job.RowCount, job.TaskRows), RowBlock * PanelWidth * sizeof(float));
     }
 
     /// <summary>One panel of outputs for some hundreds of rows.</summary>
@@ -62,17 +62,17 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
 
         private readonly void MultiplyBlock(int panelIndex, int firstRow, int rowCount, float* sums)
         {
-            var rows = stackalloc float*[s_tileRows];
-            var panel = Panels + (long)panelIndex * Depth * s_panelWidth;
+            var rows = stackalloc float*[TileRows];
+            var panel = Panels + (long)panelIndex * Depth * PanelWidth;
             for (var k = 0; k < Depth; k += DepthBlock)
             {
                 var depth = Math.Min(DepthBlock, Depth - k);
-                for (var row = 0; row < rowCount; row += s_tileRows)
+                for (var row = 0; row < rowCount; row += TileRows)
                 {
                     // Rows past the end repeat the last one; their sums are never stored.
-                    for (var r = 0; r < s_tileRows; r++)
+                    for (var r = 0; r < TileRows; r++)
                         rows[r] = Input + (long)(firstRow + Math.Min(row + r, rowCount - 1)) * Depth + k;
-                    PanelProduct<TSimd, TVec>.Multiply(rows, depth, panel + (long)k * s_panelWidth, sums + row * s_panelWidth, first: k == 0);
+                    PanelProduct<TSimd, TVec>.Multiply(rows, depth, panel + (long)k * PanelWidth, sums + row * PanelWidth, first: k == 0);
                 }
             }
         }

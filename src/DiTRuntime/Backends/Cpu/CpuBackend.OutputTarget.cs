@@ -45,9 +45,9 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         public void Store(float* sums, int panelIndex, int firstRow, int rowCount)
         {
             var lanes = TSimd.Lanes;
-            var firstColumn = panelIndex * s_panelWidth;
-            var columns = Math.Min(s_panelWidth, _width - firstColumn);
-            for (var r = 0; r < rowCount; r++, sums += s_panelWidth)
+            var firstColumn = panelIndex * PanelWidth;
+            var columns = Math.Min(PanelWidth, _width - firstColumn);
+            for (var r = 0; r < rowCount; r++, sums += PanelWidth)
             {
                 var at = (long)(firstRow + r) * _width + firstColumn;
                 var gate = _gateTable == null ? null

@@ -132,13 +132,9 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>(int threadCount) : 
     where TSimd : struct, ISimd<TVec>
     where TVec : struct
 {
-    /// <summary>
-    /// Sums and maxima run over 16 lanes at every vector width, so that results do not depend on the machine.
-    /// </summary>
-    private const int SumLanes = 16;
+    private static int PanelWidth => PanelProduct<TSimd, TVec>.PanelWidth;
 
-    private static readonly int s_panelWidth = PanelProduct<TSimd, TVec>.PanelWidth;
-    private static readonly int s_tileRows = PanelProduct<TSimd, TVec>.TileRows;
+    private static int TileRows => PanelProduct<TSimd, TVec>.TileRows;
 
     /// <inheritdoc/>
     public override string Description => $"cpu: {ThreadCount} thread{(ThreadCount == 1 ? "" : "s")}, {TSimd.Lanes * 32}-bit vectors, fp32";

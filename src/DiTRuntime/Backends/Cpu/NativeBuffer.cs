@@ -5,14 +5,15 @@ namespace DiTRuntime.Backends.Cpu;
 /// <summary>Zeroed, 64-byte aligned memory outside the managed heap, where vectors load without crossing lines and nothing moves.</summary>
 internal sealed unsafe class NativeBuffer : SafeHandle
 {
+    private const int Alignment = 64;
+
     /// <param name="byteCount">Bytes; zero is allowed.</param>
     public NativeBuffer(long byteCount)
         : base(0, ownsHandle: true)
     {
         ByteCount = byteCount;
-        var start = NativeMemory.AlignedAlloc((nuint)Math.Max(byteCount, 64), 64);
-        NativeMemory.Clear(start, (nuint)byteCount);
-        SetHandle((nint)start);
+        // calloc gives large blocks as untouched zero pages; whoever fills them first pays for them, on its own thread.
+        SetHandle((nint)NativeMemory.AllocZeroed((nuint)byteCount + Alignment));
         GC.AddMemoryPressure(Math.Max(byteCount, 1));
     }
 
@@ -25,7 +26,7 @@ internal sealed unsafe class NativeBuffer : SafeHandle
         get
         {
             ObjectDisposedException.ThrowIf(IsClosed, this);
-            return (byte*)handle;
+            return (byte*)((handle + Alignment - 1) & -Alignment);
         }
     }
 
@@ -36,7 +37,7 @@ internal sealed unsafe class NativeBuffer : SafeHandle
 
     protected override bool ReleaseHandle()
     {
-        NativeMemory.AlignedFree((void*)handle);
+        NativeMemory.Free((void*)handle);
         GC.RemoveMemoryPressure(Math.Max(ByteCount, 1));
         return true;
     }

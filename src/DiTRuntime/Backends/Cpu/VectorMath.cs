@@ -80,6 +80,24 @@ internal static unsafe class VectorMath<TSimd, TVec>
         for (var i = 0; i < count; i++) destination[i] = staging[i];
     }
 
+    /// <summary>The largest value.</summary>
+    public static float Max(float* values, int count)
+    {
+        var max = values[0];
+        var i = 0;
+        if (count >= TSimd.Lanes)
+        {
+            var m = TSimd.Load(values);
+            for (i = TSimd.Lanes; i <= count - TSimd.Lanes; i += TSimd.Lanes) m = TSimd.Max(m, TSimd.Load(values + i));
+            var lanes = stackalloc float[SumLanes];
+            TSimd.Store(m, lanes);
+            for (var lane = 0; lane < TSimd.Lanes; lane++) max = MathF.Max(max, lanes[lane]);
+        }
+
+        for (; i < count; i++) max = MathF.Max(max, values[i]);
+        return max;
+    }
+
     /// <summary>Σ values over 16 running sums, element i in sum i mod 16, then pairwise.</summary>
     public static float Sum(float* values, int count)
     {

@@ -1,0 +1,17 @@
+using DiTRuntime.Backends;
+using DiTRuntime.Checkpoints;
+
+namespace DiTRuntime.Decoding;
+
+/// <summary>Finds out which decoder a file holds.</summary>
+public static class ImageDecoders
+{
+    /// <summary>Prepares the decoder that an open file holds; the file may be closed afterwards.</summary>
+    /// <exception cref="InvalidFileException">The tensors are of no known decoder, or one of them is wrong.</exception>
+    public static IImageDecoder Create(ICheckpoint checkpoint, IDiTBackend backend)
+    {
+        if (AutoencoderKl.IsIn(checkpoint)) return AutoencoderKl.Load(checkpoint, backend);
+        if (TinyAutoencoder.IsIn(checkpoint)) return TinyAutoencoder.Load(checkpoint, backend);
+        throw new InvalidFileException(checkpoint.Path, "no decoder in it: expected the tensors of an AutoencoderKL or of a tiny autoencoder");
+    }
+}
