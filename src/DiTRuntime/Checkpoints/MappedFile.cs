@@ -43,6 +43,11 @@ internal sealed unsafe class MappedFile : IDisposable
         {
             throw new InvalidFileException(path, "no such file", e);
         }
+        catch (Exception e) when (e is ArgumentException or NotSupportedException)
+        {
+            // An empty path, or a pipe or device: what has no length cannot be mapped.
+            throw new InvalidFileException(path, "not a file that can be mapped into memory", e);
+        }
         catch (UnauthorizedAccessException e)
         {
             throw new InvalidFileException(path, Directory.Exists(path) ? "this is a folder, a file was expected" : "no permission to read it", e);

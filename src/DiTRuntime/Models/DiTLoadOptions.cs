@@ -1,0 +1,11 @@
+namespace DiTRuntime.Models;
+
+/// <summary>What the user may say about a checkpoint that it does not say itself.</summary>
+public sealed record DiTLoadOptions
+{
+    /// <summary>Number of attention heads; must agree with the file's configuration where there is one.</summary>
+    public int? HeadCount { get; init; }
+
+    /// <summary>S, side of the latent, instead of the file's; other positions are computed.</summary>
+    public int? InputSize { get; init; }
+}
