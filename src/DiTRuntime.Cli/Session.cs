@@ -34,12 +34,9 @@ internal sealed class Session(CliConsole console, CancellationToken cancellation
     /// <exception cref="UsageException">There is no such backend.</exception>
     public IDiTBackend CreateBackend()
     {
-        IDiTBackend backend = BackendName switch
-        {
-            "auto" or "cpu" => CpuBackend.Create(new CpuOptions(ThreadCount)),
-            "cuda" or "emulated" => throw new BackendUnavailableException($"--backend {BackendName}: not in this build, which has only cpu"),
-            _ => throw new UsageException($"--backend {BackendName}: expected auto or cpu"),
-        };
+        if (BackendName is "cuda" or "emulated") throw new BackendUnavailableException($"--backend {BackendName}: not in this build, which has only cpu");
+        if (BackendName is not ("auto" or "cpu")) throw new UsageException($"--backend {BackendName}: expected auto or cpu");
+        var backend = CpuBackend.Create(new CpuOptions(ThreadCount));
         backend.Cancellation = cancellation;
         return backend;
     }

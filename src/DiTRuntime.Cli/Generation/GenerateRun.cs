@@ -29,7 +29,7 @@ internal sealed class GenerateRun(GenerateOptions options, Session session)
 
         using var decoder = setup.Files.NeedPixels ? ModelSource.OpenDecoder(path, options.Vae, setup.Config, backend) : null;
         if (decoder is not null) session.Detail($"decoder: {decoder.Description}");
-        var rounding = options.Compatibility == Compatibility.Official ? PixelRounding.Truncate : PixelRounding.Round;
+        var rounding = options.Compatibility == Compatibility.Official ? PixelRounding.Truncate : PixelRounding.Nearest;
         var sinks = new ImageSinks(setup, setup.Config.InputSize * (decoder?.UpscaleFactor ?? 1), decoder?.ImageChannels ?? 0, rounding);
         sinks.Check();
         session.WithProgress(display => Generate(setup, weights, backend, decoder, sinks, display));

@@ -12,7 +12,6 @@ internal sealed class ImageSinks(GenerationSetup setup, int side, int channels, 
 {
     private readonly List<float[]> _latents = [];
     private readonly List<Image> _sheet = [];
-    private NpzWriter? _npz;
     private int _count;
 
     /// <summary>Checks what can only be checked once the size of the images is known.</summary>
@@ -28,19 +27,19 @@ internal sealed class ImageSinks(GenerationSetup setup, int side, int channels, 
     /// <param name="generate">Generates, and hands each image over as soon as it is finished.</param>
     public void Collect(Action<Action<GeneratedImage>> generate)
     {
-        if (setup.Files.Npz is { } npz)
+        if (setup.Files.Npz is { } path)
         {
             // Written while the images come, so that memory does not grow with their number.
-            AtomicFile.Write(npz, stream =>
+            AtomicFile.Write(path, stream =>
             {
-                using var writer = _npz = new NpzWriter(stream, setup.Images.Length, side, side);
-                generate(Add);
+                using var writer = new NpzWriter(stream, setup.Images.Length, side, side);
+                generate(image => Add(image, writer));
                 writer.Complete();
             });
         }
         else
         {
-            generate(Add);
+            generate(image => Add(image, npz: null));
         }
 
         if (setup.Files.Latents is { } latents) LatentsFile.Write(latents, setup.Config, _latents, setup.InitialLatents);
@@ -58,13 +57,13 @@ internal sealed class ImageSinks(GenerationSetup setup, int side, int channels, 
         return published;
     }
 
-    private void Add(GeneratedImage generated)
+    private void Add(GeneratedImage generated, NpzWriter? npz)
     {
         if (setup.Files.Latents is not null) _latents.Add(generated.Latent);
         if (generated.Pixels is { } pixels)
         {
             var image = PixelConversion.ToImage(pixels, side, side, channels, rounding);
-            _npz?.Add(image);
+            npz?.Add(image);
             if (setup.Files.Grid is not null) _sheet.Add(image);
             if (setup.Files.Images.Length > 0)
                 ImageCodecs.Save(setup.Files.Images[_count], image, Texts(setup.ParametersOf(generated.Index, generated.Label, image).Format()));
