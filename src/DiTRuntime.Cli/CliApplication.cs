@@ -52,7 +52,10 @@ internal static class CliApplication
         var command = parse.CommandResult.Command;
         if (command is RootCommand && parse.Tokens.Count == 0) return "no command given; dit --help lists them";
         var help = command is RootCommand ? "dit --help" : $"dit {command.Name} --help";
-        var message = parse.Errors.Count > 0 ? parse.Errors[0].Message.TrimEnd('.') : "the command cannot be run as written";
+        // The parser also reports what follows from the unknown word; the word itself says more.
+        var message = parse.UnmatchedTokens.Count > 0 ? $"'{parse.UnmatchedTokens[0]}' is unknown here"
+            : parse.Errors.Count > 0 ? parse.Errors[0].Message.TrimEnd('.')
+            : "the command cannot be run as written";
         return $"{message} (see {help})";
     }
 

@@ -13,8 +13,8 @@ internal static class Flags
     public static Option<bool> Switch(string name, string description) => new(name) { Description = description, Arity = ArgumentArity.Zero };
 
     /// <summary>A text with a default.</summary>
-    public static Option<string> Text(string name, string description, string fallback) =>
-        new(name) { Description = description, DefaultValueFactory = _ => fallback };
+    public static Option<string> Text(string name, string description, string helpName, string fallback) =>
+        new(name) { Description = description, HelpName = helpName, DefaultValueFactory = _ => fallback };
 
     /// <summary>A text that may be absent.</summary>
     public static Option<string?> OptionalText(string name, string description, string helpName, params string[] aliases) =>

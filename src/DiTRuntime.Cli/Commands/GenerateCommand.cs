@@ -12,10 +12,10 @@ internal static class GenerateCommand
     {
         var model = Flags.OptionalText("--model", "Checkpoint file or diffusers folder; the built-in digits when absent", "PATH", "-m");
         var vae = Flags.OptionalText("--vae", "Decoder file or folder; needed by models that work on latents", "PATH");
-        var labels = new Option<string[]>("--class-labels") { Description = "Classes by index, name or WordNet id, separated by commas", HelpName = "207,360", DefaultValueFactory = _ => [] };
+        var labels = new Option<string[]>("--class-labels") { Description = "Classes by index, name or WordNet id, separated by commas", HelpName = "LIST", DefaultValueFactory = _ => [] };
         var steps = Flags.OptionalWhole("--steps", "Sampling steps, 1 to 1000 [default: 50]");
-        var sampler = Flags.Text("--sampler", "ddim or ddpm", "ddim");
-        var spacing = Flags.OptionalText("--spacing", "leading (default of ddim), linspace (of ddpm), trailing, or counts per section", "10,15,20");
+        var sampler = Flags.Text("--sampler", "Sampler", "ddim|ddpm", "ddim");
+        var spacing = Flags.OptionalText("--spacing", "leading (default of ddim), linspace (of ddpm), trailing, or steps per section: 10,15,20", "NAME");
         var eta = Flags.Number("--eta", "Noise of ddim: 0 none, 1 as much as the posterior", 0);
         var scale = Flags.Number("--cfg-scale", "Guidance scale; 1 turns guidance off", 4);
         var channels = Flags.OptionalText("--cfg-channels", "Guided latent channels: 3 (default of official) or all (of diffusers)", "3|all");

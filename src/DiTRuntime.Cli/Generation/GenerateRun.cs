@@ -21,7 +21,7 @@ internal sealed class GenerateRun(GenerateOptions options, Session session)
         using var weights = ModelSource.Open(path, options.Heads, options.ImageSize);
         var setup = new GenerationSetup(options, path, weights);
         if (setup.Files.NeedPixels && !ModelSource.IsPixelSpace(setup.Config)) ModelSource.DecoderPath(path, options.Vae, setup.Config);
-        setup.Files.Prepare(options);
+        setup.Files.Prepare();
         if (options.Seed < 0) session.Note($"seed {setup.Seed}");
         if (options.CfgScale != 1 && !setup.IsGuided) session.Note($"guidance is off: diffusers guides only at scales above 1, not at {Text(options.CfgScale)}");
         foreach (var remark in weights.Remarks) session.Detail($"{path}: {remark}");
@@ -86,7 +86,7 @@ internal sealed class GenerateRun(GenerateOptions options, Session session)
 
         foreach (var file in setup.Files.All) session.Print(file);
         session.Detail(string.Create(CultureInfo.InvariantCulture,
-            $"{setup.Images.Length} images, {stepsPerSecond:0.00} steps/s at batch {setup.BatchSize}; seconds: load {_clock.Seconds(Phase.Load):0.00}, sampling {_clock.Seconds(Phase.Sampling):0.00}, decode {_clock.Seconds(Phase.Decode):0.00}, write {_clock.Seconds(Phase.Write):0.00}"));
+            $"images: {setup.Images.Length}; {stepsPerSecond:0.00} steps/s at batch {setup.BatchSize}; seconds: load {_clock.Seconds(Phase.Load):0.00}, sampling {_clock.Seconds(Phase.Sampling):0.00}, decode {_clock.Seconds(Phase.Decode):0.00}, write {_clock.Seconds(Phase.Write):0.00}"));
     }
 
     private JsonObject Summary(GenerationSetup setup, DiTWeights weights, IDiTBackend backend, IImageDecoder? decoder, double stepsPerSecond) => new()

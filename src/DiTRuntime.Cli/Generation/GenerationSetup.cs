@@ -153,10 +153,13 @@ internal sealed class GenerationSetup
     private int BatchOf(GenerateOptions options)
     {
         if (options.Batch is < 1) throw new UsageException($"--batch {options.Batch}: expected 1 or more");
-        if (options.Batch is { } batch) return Math.Min(batch, Images.Length);
+        var tokensPerImage = Config.TokenCount * (IsGuided ? 2L : 1);
         // The published scripts draw the noise of all images at once.
-        if (options.Noise == NoiseKind.Batch) return Images.Length;
-        return Math.Clamp(TokensPerBatch / (Config.TokenCount * (IsGuided ? 2 : 1)), 1, Images.Length);
+        long batch = options.Batch ?? (options.Noise == NoiseKind.Batch ? Images.Length : Math.Max(1, TokensPerBatch / tokensPerImage));
+        batch = Math.Min(batch, Images.Length);
+        var largest = int.MaxValue / (tokensPerImage * Math.Max(Config.MlpSize, 3 * Config.HiddenSize));
+        return batch <= largest ? (int)batch
+            : throw new UsageException($"--batch {batch}: {batch} images of {Config.TokenCount} tokens are too many at once; at most {largest} can be");
     }
 
     private int GuidedChannelsOf(GenerateOptions options) => options.CfgChannels switch

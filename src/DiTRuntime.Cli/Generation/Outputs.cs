@@ -9,8 +9,11 @@ internal sealed class Outputs
     private const string DefaultLatents = "latents.safetensors";
     private const string GridName = "grid.png";
 
-    private Outputs(string[] images, string? grid, string? npz, string? latents)
+    private readonly OutputPattern? _pattern;
+
+    private Outputs(OutputPattern? pattern, string[] images, string? grid, string? npz, string? latents)
     {
+        _pattern = pattern;
         Images = images;
         Grid = grid;
         Npz = npz;
@@ -53,24 +56,31 @@ internal sealed class Outputs
         {
             if (options.Grid || options.Npz is not null) throw new UsageException("--latents-only makes no images; leave out --grid and --npz");
             if (options.SaveLatents is not null && options.Out is not null) throw new UsageException("--latents-only writes the latents to --out; leave out --save-latents");
-            return new Outputs([], null, null, options.Out ?? options.SaveLatents ?? DefaultLatents);
+            return new Outputs(null, [], null, null, options.Out ?? options.SaveLatents ?? DefaultLatents);
         }
 
         var name = options.Out ?? (options.Npz is null && options.SaveLatents is null || options.Grid ? DefaultImage : null);
-        if (name is null) return Checked(new Outputs([], null, options.Npz, options.SaveLatents));
+        if (name is null) return Checked(new Outputs(null, [], null, options.Npz, options.SaveLatents));
         var pattern = OutputPattern.Parse(name);
         var isSheet = pattern.IsPlainFile && (images.Count > 1 || options.Grid);
         string[] paths = isSheet ? [] : pattern.IsPlainFile ? [name] : pattern.PathsOf(images);
-        var grid = isSheet ? name : options.Grid ? Path.Combine(Path.GetDirectoryName(paths[0]) ?? "", GridName) : null;
-        return Checked(new Outputs(paths, grid, options.Npz, options.SaveLatents));
+        var grid = isSheet ? name : options.Grid ? Path.Combine(FixedFolder(name, paths[0]), GridName) : null;
+        return Checked(new Outputs(pattern, paths, grid, options.Npz, options.SaveLatents));
     }
 
     /// <summary>Tries that every file can be made, and makes the folders that are the run's own.</summary>
     /// <exception cref="OutputException">A folder is missing or takes no files, or a folder stands where a file is to be.</exception>
-    public void Prepare(GenerateOptions options)
+    public void Prepare()
     {
-        if (Images.Length > 0) OutputPattern.Parse(options.Out ?? DefaultImage).Prepare(Images);
+        _pattern?.Prepare(Images);
         foreach (var path in All.Skip(Images.Length)) OutputProbe.Check(path);
+    }
+
+    /// <summary>The folder that all images of a pattern lie in or below.</summary>
+    private static string FixedFolder(string pattern, string firstImage)
+    {
+        var field = pattern.IndexOfAny(['{', '%']);
+        return Path.GetDirectoryName(field < 0 ? firstImage : pattern[..field]) ?? "";
     }
 
     private static Outputs Checked(Outputs outputs)
