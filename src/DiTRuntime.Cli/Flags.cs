@@ -43,7 +43,7 @@ internal static class Flags
         option.Validators.Add(result =>
         {
             if (result.Tokens.Count > 0 && !words.Contains(result.Tokens[^1].Value))
-                result.AddError($"{name} {result.Tokens[^1].Value}: expected {string.Join(" or ", words)}");
+                result.AddError($"{name} {result.Tokens[^1].Value}: expected {string.Join(", ", words[..^1])} or {words[^1]}");
         });
         return option;
     }

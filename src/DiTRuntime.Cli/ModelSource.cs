@@ -31,7 +31,7 @@ internal static class ModelSource
         try
         {
             if (imageSize is not { } side) return weights;
-            var inputSize = InputSize(side, FactorOf(weights.Config));
+            var inputSize = InputSize(side, FactorOf(weights.Config), weights.Config.PatchSize);
             if (inputSize == weights.Config.InputSize) return weights;
             weights.Dispose();
             return DiTWeightsLoader.Load(path, new DiTLoadOptions { HeadCount = heads, InputSize = inputSize });
@@ -44,11 +44,14 @@ internal static class ModelSource
     }
 
     /// <summary>Side of the latent for a side of the image in pixels.</summary>
-    /// <exception cref="UsageException">It does not divide.</exception>
-    public static int InputSize(int imageSize, int factor = LatentFactor) =>
-        imageSize > 0 && imageSize % factor == 0
+    /// <param name="imageSize">Side of the image.</param>
+    /// <param name="factor">Image side over latent side.</param>
+    /// <param name="patchSize">Side of a patch of the latent.</param>
+    /// <exception cref="UsageException">It does not divide into whole patches.</exception>
+    public static int InputSize(int imageSize, int factor = LatentFactor, int patchSize = 1) =>
+        imageSize > 0 && imageSize % (factor * patchSize) == 0
             ? imageSize / factor
-            : throw new UsageException($"--image-size {imageSize}: expected a positive multiple of {factor}");
+            : throw new UsageException($"--image-size {imageSize}: expected a positive multiple of {factor * patchSize}");
 
     /// <summary>Opens the decoder of a model: none for pixels, --vae, or the one in the model's own folder.</summary>
     /// <exception cref="UsageException">There is none, or it takes other latents than the model makes.</exception>

@@ -26,6 +26,11 @@ public static class OutputProbe
         {
             throw new OutputException(path, "cannot be written: no permission", e);
         }
+        catch (FileNotFoundException e)
+        {
+            // What pseudo file systems answer to a new name.
+            throw new OutputException(path, "cannot be written: the folder takes no files", e);
+        }
         catch (IOException e)
         {
             throw new OutputException(path, $"cannot be written ({e.Message})", e);

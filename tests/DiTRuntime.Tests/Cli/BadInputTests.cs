@@ -154,10 +154,10 @@ public sealed class BadInputTests
     [TestCase("--shard 3/2", "i/n", "--shard", "3/2")]
     [TestCase("--shard 9/9", "nothing", "--shard", "9/9", "--count", "3")]
     [TestCase("--shard", "--noise image", "--shard", "1/2", "--noise", "batch")]
-    [TestCase("--image-size 33", "patch", "--image-size", "33")]
+    [TestCase("--image-size 33", "multiple of 4", "--image-size", "33")]
     [TestCase("--batch", "at most", "--batch", "1000000", "--count", "1000000")]
     public void A_flag_out_of_range(string found, string expected, params string[] flags) =>
-        CliRunner.Run(["generate", .. flags, "--out", _outputs["x.png"]]).Failed(ExitCode.Usage, found.Split(' ')[^1], expected);
+        CliRunner.Run(["generate", .. flags, "--out", _outputs["x.png"]]).Failed(ExitCode.Usage, found, expected);
 
     [Test]
     public void A_model_on_latents_without_a_decoder() => Tiny("--out", _outputs["x.png"], "--heads", "2").Failed(ExitCode.Usage, "--vae", "--latents-only");
@@ -191,7 +191,7 @@ public sealed class BadInputTests
     public void A_folder_that_takes_no_files()
     {
         if (!OperatingSystem.IsLinux()) Assert.Ignore("needs /proc, which takes no files whoever asks");
-        CliRunner.Run("generate", "--class-labels", "1", "--out", "/proc/x.png").Failed(ExitCode.Usage, "/proc/x.png");
+        CliRunner.Run("generate", "--class-labels", "1", "--out", "/proc/x.png").Failed(ExitCode.Usage, "/proc/x.png", "takes no files");
     }
 
     [TestCase(3, 1)]

@@ -45,6 +45,22 @@ public sealed class ProcessTests
     }
 
     [Test]
+    public void Work_that_does_not_notice_a_signal_is_ended_all_the_same()
+    {
+        SkipWithoutSignals();
+        // Opening a pipe that nobody writes to blocks in the operating system.
+        using (var make = CliRunner.Start("mkfifo", [_folder["pipe"]])) make.WaitForExit();
+        using var process = CliRunner.Start("dotnet", [CliRunner.Program, "inspect", _folder["pipe"]]);
+        Thread.Sleep(TimeSpan.FromSeconds(1.5));
+        var clock = Stopwatch.StartNew();
+        using (var kill = CliRunner.Start("kill", ["-INT", $"{process.Id}"])) kill.WaitForExit();
+        var result = CliRunner.Finish(process);
+        Assert.That(result.Code, Is.EqualTo(130), result.Error);
+        // Sooner, and the signal has come before the program was ready for it.
+        Assert.That(clock.Elapsed.TotalSeconds, Is.InRange(0.5, 1));
+    }
+
+    [Test]
     public void A_full_disk_is_told_and_leaves_nothing()
     {
         if (!OperatingSystem.IsLinux()) Assert.Ignore("needs a tmpfs");
