@@ -59,5 +59,13 @@ public sealed class ShardedSafetensorsTests
         Assert.That(Refusal.Of(Index("""{"weight_map":{"a":"both.safetensors"}}""")), Does.Contain("both.safetensors holds tensor c"));
     }
 
+    [Test]
+    public void A_tensor_that_lies_in_two_shards_is_refused_by_name()
+    {
+        _folder.WriteSafetensors("ab.safetensors", """{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}""", 2);
+
+        Assert.That(Refusal.Of(Index("""{"weight_map":{"a":"1.safetensors","b":"ab.safetensors"}}""")), Does.Contain("ab.safetensors holds tensor a, which the index does not place there"));
+    }
+
     private string Index(string json) => _folder.Write("model.safetensors.index.json", json);
 }
