@@ -1,6 +1,5 @@
-namespace DiTRuntime.Cli;
+using DiTRuntime.Cli;
 
-internal static class Program
-{
-    private static int Main() => 0;
-}
+using var interruption = new Interruption();
+var console = new CliConsole(Console.Out, Console.Error, !Console.IsErrorRedirected);
+return CliApplication.Run(args, console, interruption.Token);

@@ -81,30 +81,7 @@ public sealed partial class OutputPattern
     /// <exception cref="OutputException">The folder is missing, cannot be made, or takes no files.</exception>
     public void Prepare(IEnumerable<string> paths)
     {
-        foreach (var folder in paths.Select(p => Path.GetDirectoryName(Path.GetFullPath(p))!).Distinct())
-            Prepare(folder, create: _makesFolders);
-    }
-
-    private static void Prepare(string folder, bool create)
-    {
-        try
-        {
-            if (create) Directory.CreateDirectory(folder);
-            var probe = Path.Combine(folder, $".{Guid.NewGuid():n}.partial");
-            using var stream = new FileStream(probe, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 1, FileOptions.DeleteOnClose);
-        }
-        catch (DirectoryNotFoundException e)
-        {
-            throw new OutputException(folder, "cannot be written to: no such folder", e);
-        }
-        catch (UnauthorizedAccessException e)
-        {
-            throw new OutputException(folder, "cannot be written to: no permission", e);
-        }
-        catch (IOException e)
-        {
-            throw new OutputException(folder, $"cannot be written to ({e.Message})", e);
-        }
+        foreach (var inFolder in paths.GroupBy(Path.GetDirectoryName)) OutputProbe.Check(inFolder.First(), _makesFolders);
     }
 
     private static string Expand(Match field, OutputImage image)

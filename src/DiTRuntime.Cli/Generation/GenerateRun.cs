@@ -1,0 +1,141 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+using DiTRuntime.Backends;
+using DiTRuntime.Decoding;
+using DiTRuntime.Imaging;
+using DiTRuntime.Models;
+
+namespace DiTRuntime.Cli.Generation;
+
+/// <summary>What <c>dit generate</c> does: checks everything, loads, samples, decodes, writes, and sums up.</summary>
+internal sealed class GenerateRun(GenerateOptions options, Session session)
+{
+    private readonly PhaseClock _clock = new();
+
+    /// <summary>Runs.</summary>
+    /// <exception cref="DiTException">Any failure that is the user's to mend; nothing has been written then but whole images.</exception>
+    public void Execute()
+    {
+        using var backend = session.CreateBackend();
+        var path = options.Model ?? ModelSource.BuiltIn;
+        using var weights = ModelSource.Open(path, options.Heads, options.ImageSize);
+        var setup = new GenerationSetup(options, path, weights);
+        if (setup.Files.NeedPixels && !ModelSource.IsPixelSpace(setup.Config)) ModelSource.DecoderPath(path, options.Vae, setup.Config);
+        setup.Files.Prepare();
+        if (options.Seed < 0) session.Note($"seed {setup.Seed}");
+        if (options.CfgScale != 1 && !setup.IsGuided) session.Note($"guidance is off: diffusers guides only at scales above 1, not at {Text(options.CfgScale)}");
+        foreach (var remark in weights.Remarks) session.Detail($"{path}: {remark}");
+        session.Detail(backend.Description);
+
+        using var decoder = setup.Files.NeedPixels ? ModelSource.OpenDecoder(path, options.Vae, setup.Config, backend) : null;
+        if (decoder is not null) session.Detail($"decoder: {decoder.Description}");
+        var rounding = options.Compatibility == Compatibility.Official ? PixelRounding.Truncate : PixelRounding.Nearest;
+        var sinks = new ImageSinks(setup, setup.Config.InputSize * (decoder?.UpscaleFactor ?? 1), decoder?.ImageChannels ?? 0, rounding);
+        sinks.Check();
+        session.WithProgress(display => Generate(setup, weights, backend, decoder, sinks, display));
+        Report(setup, weights, backend, decoder);
+    }
+
+    private static string Text(double value) => value.ToString(CultureInfo.InvariantCulture);
+
+    private void Generate(GenerationSetup setup, DiTWeights weights, IDiTBackend backend, IImageDecoder? decoder, ImageSinks sinks, IProgressDisplay display)
+    {
+        display.Report("loading", "%", 0, 100);
+        using var model = new DiTModel(weights, backend, options.Compatibility, new DirectProgress<double>(done => display.Report("loading", "%", 100 * done, 100)));
+        _clock.Lap(Phase.Load);
+        var pipeline = new DiTPipeline(model, decoder);
+        display.Report("sampling", "steps", 0, StepCount(setup));
+        var progress = new DirectProgress<GenerationProgress>(report => OnProgress(report, decoder, display));
+        sinks.Collect(add =>
+            pipeline.Generate(setup.Images, setup.Labels, setup.Settings, setup.BatchSize, image => OnImage(image, add), progress, session.Cancellation));
+        _clock.Lap(Phase.Write);
+    }
+
+    private void OnProgress(GenerationProgress report, IImageDecoder? decoder, IProgressDisplay display)
+    {
+        if (report.Stage == GenerationStage.Sampling)
+        {
+            _clock.Lap(Phase.Sampling);
+            display.Report("sampling", "steps", report.Done, report.Total);
+        }
+        else if (decoder is { UpscaleFactor: > 1 })
+        {
+            display.Report("decoding", "images", report.Done, report.Total);
+        }
+    }
+
+    private void OnImage(GeneratedImage image, Action<GeneratedImage> add)
+    {
+        _clock.Lap(Phase.Decode);
+        add(image);
+        _clock.Lap(Phase.Write);
+    }
+
+    /// <summary>Steps of all batches together.</summary>
+    private static int StepCount(GenerationSetup setup) =>
+        (setup.Images.Length + setup.BatchSize - 1) / setup.BatchSize * setup.Plan.Steps.Length;
+
+    private void Report(GenerationSetup setup, DiTWeights weights, IDiTBackend backend, IImageDecoder? decoder)
+    {
+        var stepsPerSecond = StepCount(setup) / _clock.Seconds(Phase.Sampling);
+        if (session.Json)
+        {
+            session.Print(Summary(setup, weights, backend, decoder, stepsPerSecond));
+            return;
+        }
+
+        foreach (var file in setup.Files.All) session.Print(file);
+        session.Detail(string.Create(CultureInfo.InvariantCulture,
+            $"images: {setup.Images.Length}; {stepsPerSecond:0.00} steps/s at batch {setup.BatchSize}; seconds: load {_clock.Seconds(Phase.Load):0.00}, sampling {_clock.Seconds(Phase.Sampling):0.00}, decode {_clock.Seconds(Phase.Decode):0.00}, write {_clock.Seconds(Phase.Write):0.00}"));
+    }
+
+    private JsonObject Summary(GenerationSetup setup, DiTWeights weights, IDiTBackend backend, IImageDecoder? decoder, double stepsPerSecond) => new()
+    {
+        ["version"] = GenerationSetup.Version,
+        ["backend"] = backend.Name,
+        ["backend_description"] = backend.Description,
+        ["model"] = new JsonObject
+        {
+            ["path"] = setup.ModelPath,
+            ["name"] = ModelSource.NameOf(setup.ModelPath),
+            ["architecture"] = DiTConfigs.NameOf(setup.Config),
+            ["hash"] = setup.ModelHash,
+            ["parameters"] = weights.Checkpoint.Tensors.Sum(t => (long)t.Count),
+        },
+        ["decoder"] = decoder?.Description,
+        ["settings"] = new JsonObject
+        {
+            ["compat"] = options.Compatibility == Compatibility.Official ? "official" : "diffusers",
+            ["sampler"] = setup.Plan.Name,
+            ["steps"] = setup.Plan.Steps.Length,
+            ["spacing"] = setup.Spacing,
+            ["eta"] = options.Eta,
+            ["cfg_scale"] = options.CfgScale,
+            ["guided_channels"] = setup.IsGuided ? setup.Settings.GuidedChannels : 0,
+            ["seed"] = setup.Seed,
+            ["noise"] = options.Noise == NoiseKind.Image ? "image" : "batch",
+            ["image_size"] = setup.Config.InputSize * (decoder?.UpscaleFactor ?? ModelSource.FactorOf(setup.Config)),
+            ["batch"] = setup.BatchSize,
+            ["shard"] = $"{options.Shard.Number}/{options.Shard.Total}",
+        },
+        ["count"] = setup.Images.Length,
+        ["images"] = new JsonArray([.. setup.Images.Select((image, i) => (JsonNode)new JsonObject
+        {
+            ["index"] = image,
+            ["class"] = setup.Labels[i],
+            ["name"] = weights.Labels.NameOf(setup.Labels[i]),
+            ["seed"] = setup.SeedOfImage(image),
+            ["file"] = setup.Files.Images.Length > 0 ? setup.Files.Images[i] : null,
+        })]),
+        ["files"] = new JsonArray([.. setup.Files.All.Select(file => (JsonNode)file)]),
+        ["seconds"] = new JsonObject
+        {
+            ["load"] = _clock.Seconds(Phase.Load),
+            ["sampling"] = _clock.Seconds(Phase.Sampling),
+            ["decode"] = _clock.Seconds(Phase.Decode),
+            ["write"] = _clock.Seconds(Phase.Write),
+        },
+        ["steps_per_second"] = stepsPerSecond,
+        ["peak_resident_bytes"] = ResidentMemory.PeakBytes(),
+    };
+}

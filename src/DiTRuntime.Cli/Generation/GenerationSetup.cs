@@ -1,0 +1,172 @@
+using System.Reflection;
+using System.Security.Cryptography;
+using DiTRuntime.Checkpoints;
+using DiTRuntime.Imaging;
+using DiTRuntime.Models;
+using DiTRuntime.Sampling;
+
+namespace DiTRuntime.Cli.Generation;
+
+/// <summary>A run with everything settled that can be settled before the weights are read.</summary>
+internal sealed class GenerationSetup
+{
+    /// <summary>Tokens in flight from which larger batches gain nothing on a processor.</summary>
+    private const int TokensPerBatch = 1024;
+
+    private const int DefaultSteps = 50;
+    private const int MaxImages = 10_000_000;
+
+    private readonly GenerateOptions _options;
+    private readonly RecordingNoise? _recording;
+
+    /// <param name="options">What the command line says.</param>
+    /// <param name="modelPath">The model's file or folder.</param>
+    /// <param name="weights">The model, opened.</param>
+    /// <exception cref="UsageException">Flags that contradict each other or the model.</exception>
+    public GenerationSetup(GenerateOptions options, string modelPath, DiTWeights weights)
+    {
+        _options = options;
+        Config = weights.Config;
+        ModelPath = modelPath;
+        ModelHash = ContentHash.Of(weights.Checkpoint);
+        Seed = SeedOf(options.Seed);
+        CheckScale(options);
+        IsGuided = options.Compatibility == Compatibility.Official ? options.CfgScale != 1 : options.CfgScale > 1;
+
+        var given = options.Latents is { } file ? LatentsFile.Read(file, Config) : default;
+        var labels = LabelList.Parse(options.ClassLabels, weights.Labels, Config.ClassCount);
+        TotalCount = CountOf(options, labels.Length, given.Values is null ? null : given.Count);
+        Images = options.Shard.Images(TotalCount);
+        Labels = [.. Images.Select(image => labels[image % labels.Length])];
+        Files = Outputs.Settle(options, [.. Images.Select((image, i) => new OutputImage(image, SeedOfImage(image), Labels[i]))]);
+
+        (Plan, Spacing) = PlanOf(options, Config);
+        BatchSize = BatchOf(options);
+        NoiseSource noise = options.Noise == NoiseKind.Image ? new ImageNoise(Seed) : new BatchNoise(Seed, IsGuided);
+        if (given.Values is not null) noise = new GivenNoise(given.Values, noise);
+        if (Files.Latents is not null) noise = _recording = new RecordingNoise(noise);
+        Settings = new SamplingSettings(Plan, noise, IsGuided ? (float)options.CfgScale : 1, GuidedChannelsOf(options));
+    }
+
+    /// <summary>The architecture.</summary>
+    public DiTConfig Config { get; }
+
+    /// <summary>The model's file or folder.</summary>
+    public string ModelPath { get; }
+
+    /// <summary>Fingerprint of the weights.</summary>
+    public string ModelHash { get; }
+
+    /// <summary>The seed, drawn if none was given.</summary>
+    public ulong Seed { get; }
+
+    /// <summary>Whether the unconditional half is computed.</summary>
+    public bool IsGuided { get; }
+
+    /// <summary>Images of the whole run, of which this part makes some.</summary>
+    public int TotalCount { get; }
+
+    /// <summary>Index in the whole run of each image to make.</summary>
+    public int[] Images { get; }
+
+    /// <summary>Class of each image to make.</summary>
+    public int[] Labels { get; }
+
+    /// <summary>Images sampled together.</summary>
+    public int BatchSize { get; }
+
+    /// <summary>The sampler.</summary>
+    public SamplingPlan Plan { get; }
+
+    /// <summary>Its timestep spacing, as written on the command line.</summary>
+    public string Spacing { get; }
+
+    /// <summary>What the pipeline takes.</summary>
+    public SamplingSettings Settings { get; }
+
+    /// <summary>The files to make.</summary>
+    public Outputs Files { get; }
+
+    /// <summary>Where the images started from; recorded only when latents are saved.</summary>
+    public IReadOnlyList<float[]> InitialLatents => _recording?.Latents ?? [];
+
+    /// <summary>The program's version.</summary>
+    public static string Version { get; } =
+        typeof(GenerationSetup).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "unknown";
+
+    /// <summary>How an image was made, for its file.</summary>
+    /// <param name="index">Its index in the whole run.</param>
+    /// <param name="label">Its class.</param>
+    /// <param name="image">Its pixels.</param>
+    public GenerationParameters ParametersOf(int index, int label, Image image) => new()
+    {
+        Class = label,
+        Steps = Plan.Steps.Length,
+        Sampler = Plan.Name,
+        Spacing = Spacing,
+        Eta = _options.Eta == 0 ? null : _options.Eta,
+        CfgScale = _options.CfgScale,
+        Seed = SeedOfImage(index),
+        Width = image.Width,
+        Height = image.Height,
+        Model = ModelSource.NameOf(ModelPath),
+        ModelHash = ModelHash,
+        Compat = _options.Compatibility == Compatibility.Official ? null : "diffusers",
+        Version = Version,
+    };
+
+    /// <summary>The seed that belongs to an image: with a generator each, an image alone with this seed comes out the same.</summary>
+    public ulong SeedOfImage(int image) => _options.Noise == NoiseKind.Image ? unchecked(Seed + (ulong)image) : Seed;
+
+    private static ulong SeedOf(long seed) => seed switch
+    {
+        -1 => (ulong)RandomNumberGenerator.GetInt32(int.MaxValue),
+        < -1 => throw new UsageException($"--seed {seed}: expected 0 or more, or -1 to draw one"),
+        _ => (ulong)seed,
+    };
+
+    private static void CheckScale(GenerateOptions options)
+    {
+        if (options.CfgScale < 0 || !float.IsFinite((float)options.CfgScale))
+            throw new UsageException($"--cfg-scale {options.CfgScale}: expected a number that is not negative");
+    }
+
+    private static int CountOf(GenerateOptions options, int labelCount, int? givenCount)
+    {
+        if (options.Count is < 1 or > MaxImages) throw new UsageException($"--count {options.Count}: expected 1 to {MaxImages}");
+        if (options.Count is { } count && givenCount is { } given && count != given)
+            throw new UsageException($"--count {count}: {options.Latents} holds latents for {given} image{(given == 1 ? "" : "s")}");
+        if (options.Noise == NoiseKind.Batch && options.Shard.Total > 1)
+            throw new UsageException("--shard: with --noise batch an image depends on the ones before it; use --noise image");
+        return options.Count ?? givenCount ?? labelCount;
+    }
+
+    private static (SamplingPlan Plan, string Spacing) PlanOf(GenerateOptions options, DiTConfig config)
+    {
+        // The published scripts sample DDPM evenly over the whole range and DDIM at whole strides.
+        var spacing = TimestepSpacing.Parse(options.Spacing ?? (options.Sampler == "ddpm" ? "linspace" : "leading"));
+        var schedule = options.Compatibility == Compatibility.Official ? NoiseSchedule.Linear() : NoiseSchedule.LinearSingle();
+        var respaced = spacing.Respace(schedule, options.Steps ?? spacing.FixedCount ?? DefaultSteps);
+        return (SamplingPlan.Create(options.Sampler, respaced, options.Eta, config.LearnsVariance), spacing.Name);
+    }
+
+    private int BatchOf(GenerateOptions options)
+    {
+        if (options.Batch is < 1) throw new UsageException($"--batch {options.Batch}: expected 1 or more");
+        var tokensPerImage = Config.TokenCount * (IsGuided ? 2L : 1);
+        // The published scripts draw the noise of all images at once.
+        long batch = options.Batch ?? (options.Noise == NoiseKind.Batch ? Images.Length : Math.Max(1, TokensPerBatch / tokensPerImage));
+        batch = Math.Min(batch, Images.Length);
+        var largest = int.MaxValue / (tokensPerImage * Math.Max(Config.MlpSize, 3 * Config.HiddenSize));
+        return batch <= largest ? (int)batch
+            : throw new UsageException($"--batch {batch}: {batch} images of {Config.TokenCount} tokens are too many at once; at most {largest} can be");
+    }
+
+    private int GuidedChannelsOf(GenerateOptions options) => options.CfgChannels switch
+    {
+        null => options.Compatibility == Compatibility.Official ? Math.Min(3, Config.InChannels) : Config.InChannels,
+        "3" => Math.Min(3, Config.InChannels),
+        "all" => Config.InChannels,
+        _ => throw new UsageException($"--cfg-channels {options.CfgChannels}: expected 3 or all"),
+    };
+}

@@ -1,0 +1,43 @@
+using System.Globalization;
+using DiTRuntime.Models;
+
+namespace DiTRuntime.Cli.Generation;
+
+/// <summary>Reads classes as people write them.</summary>
+internal static class LabelList
+{
+    private const int DefaultCount = 10;
+
+    /// <summary>The classes of the published sampling script.</summary>
+    private static readonly int[] s_imageNet = [207, 360, 387, 974, 88, 979, 417, 279];
+
+    /// <summary>Understands the values of --class-labels; without any, the published script's classes or the first ten.</summary>
+    /// <param name="values">Each an index, a name, a WordNet id, or a list of them separated by commas.</param>
+    /// <param name="names">What the model knows of its classes.</param>
+    /// <param name="classCount">Number of classes, without the null class.</param>
+    /// <exception cref="UsageException">An unknown class; the message says what there is.</exception>
+    public static int[] Parse(IReadOnlyList<string> values, ClassLabels names, int classCount)
+    {
+        if (values.Count == 0) return classCount == 1000 ? s_imageNet : [.. Enumerable.Range(0, Math.Min(DefaultCount, classCount))];
+        var labels = new List<int>();
+        foreach (var value in values)
+        {
+            foreach (var word in value.Split(',', StringSplitOptions.TrimEntries)) labels.Add(ParseOne(word, names, classCount));
+        }
+
+        return [.. labels];
+    }
+
+    private static int ParseOne(string word, ClassLabels names, int classCount)
+    {
+        if (int.TryParse(word, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var index))
+        {
+            if (index >= 0 && index < classCount) return index;
+            throw new UsageException($"--class-labels {word}: this model's classes are 0 to {classCount - 1}");
+        }
+
+        if (names.TryFind(word, out index)) return index;
+        var known = names.Count > 0 ? $"a name, a WordNet id, or 0 to {classCount - 1}" : $"0 to {classCount - 1}, for this model has no names";
+        throw new UsageException($"--class-labels '{word}': no such class; expected {known}");
+    }
+}

@@ -1,0 +1,80 @@
+using DiTRuntime.Backends;
+using DiTRuntime.Checkpoints;
+using DiTRuntime.Decoding;
+using DiTRuntime.Models;
+
+namespace DiTRuntime.Cli;
+
+/// <summary>Finds and opens what --model and --vae name.</summary>
+internal static class ModelSource
+{
+    /// <summary>Image side over latent side of every published autoencoder for these models.</summary>
+    private const int LatentFactor = 8;
+
+    /// <summary>The digit model that comes with the program.</summary>
+    public static string BuiltIn => Path.Combine(AppContext.BaseDirectory, "models", "digits.safetensors");
+
+    /// <summary>What images and reports call a model: its file's or folder's name.</summary>
+    public static string NameOf(string path)
+    {
+        var full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+        return Directory.Exists(full) ? Path.GetFileName(full) : Path.GetFileNameWithoutExtension(full);
+    }
+
+    /// <summary>Opens a DiT; the weights stay in the mapped file.</summary>
+    /// <param name="path">File or folder.</param>
+    /// <param name="heads">Number of heads, where the file does not say it.</param>
+    /// <param name="imageSize">Side of the images in pixels, where it is not the model's own.</param>
+    public static DiTWeights Open(string path, int? heads, int? imageSize = null)
+    {
+        var weights = DiTWeightsLoader.Load(path, new DiTLoadOptions { HeadCount = heads });
+        try
+        {
+            if (imageSize is not { } side) return weights;
+            var inputSize = InputSize(side, FactorOf(weights.Config));
+            if (inputSize == weights.Config.InputSize) return weights;
+            weights.Dispose();
+            return DiTWeightsLoader.Load(path, new DiTLoadOptions { HeadCount = heads, InputSize = inputSize });
+        }
+        catch
+        {
+            weights.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Side of the latent for a side of the image in pixels.</summary>
+    /// <exception cref="UsageException">It does not divide.</exception>
+    public static int InputSize(int imageSize, int factor = LatentFactor) =>
+        imageSize > 0 && imageSize % factor == 0
+            ? imageSize / factor
+            : throw new UsageException($"--image-size {imageSize}: expected a positive multiple of {factor}");
+
+    /// <summary>Opens the decoder of a model: none for pixels, --vae, or the one in the model's own folder.</summary>
+    /// <exception cref="UsageException">There is none, or it takes other latents than the model makes.</exception>
+    public static IImageDecoder OpenDecoder(string model, string? vae, DiTConfig config, IDiTBackend backend)
+    {
+        if (vae is null && IsPixelSpace(config)) return new PixelDecoder(config.InChannels);
+        using var checkpoint = Checkpoint.Open(DecoderPath(model, vae, config), "vae");
+        var decoder = ImageDecoders.Create(checkpoint, backend);
+        if (decoder.LatentChannels == config.InChannels) return decoder;
+        var found = decoder.LatentChannels;
+        decoder.Dispose();
+        throw new UsageException($"--vae {checkpoint.Path}: it decodes latents of {found} channels; the model makes {config.InChannels}");
+    }
+
+    /// <summary>Where the decoder of a model that works on latents lies.</summary>
+    /// <exception cref="UsageException">Neither --vae nor the model's folder names one.</exception>
+    public static string DecoderPath(string model, string? vae, DiTConfig config)
+    {
+        if (vae is not null) return vae;
+        if (Directory.Exists(Path.Combine(model, "vae"))) return model;
+        throw new UsageException($"{model}: the model makes latents of {config.InChannels} channels; give its decoder with --vae PATH, or take the latents with --latents-only");
+    }
+
+    /// <summary>Image side over latent side.</summary>
+    public static int FactorOf(DiTConfig config) => IsPixelSpace(config) ? 1 : LatentFactor;
+
+    /// <summary>Whether the model's latents are images: grey or RGB.</summary>
+    public static bool IsPixelSpace(DiTConfig config) => config.InChannels is 1 or 3;
+}
