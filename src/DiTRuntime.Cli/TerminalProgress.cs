@@ -7,6 +7,9 @@ namespace DiTRuntime.Cli;
 /// <summary>Progress bars on a terminal, with the rate and the time left.</summary>
 internal sealed class TerminalProgress : IProgressDisplay
 {
+    /// <summary>The unit of a stage that counts nothing.</summary>
+    private const string Percent = "%";
+
     private readonly ProgressContext _context;
     private readonly Dictionary<int, string> _units;
     private readonly Dictionary<string, ProgressTask> _tasks = [];
@@ -56,14 +59,14 @@ internal sealed class TerminalProgress : IProgressDisplay
     private sealed class CountColumn(Dictionary<int, string> units) : ProgressColumn
     {
         public override IRenderable Render(RenderOptions options, ProgressTask task, TimeSpan deltaTime) =>
-            Cell($"{task.Value:0}/{task.MaxValue:0} {UnitOf(task, units)}");
+            UnitOf(task, units) is var unit && unit == Percent ? Cell($"{task.Percentage:0} %") : Cell($"{task.Value:0}/{task.MaxValue:0} {unit}");
     }
 
     /// <summary>"8.31 steps/s".</summary>
     private sealed class RateColumn(Dictionary<int, string> units) : ProgressColumn
     {
         public override IRenderable Render(RenderOptions options, ProgressTask task, TimeSpan deltaTime) =>
-            RateOf(task) is { } rate ? Cell($"{rate:0.00} {UnitOf(task, units)}/s") : Text.Empty;
+            RateOf(task) is { } rate && UnitOf(task, units) is var unit && unit != Percent ? Cell($"{rate:0.00} {unit}/s") : Text.Empty;
     }
 
     /// <summary>"0:00:42 left".</summary>

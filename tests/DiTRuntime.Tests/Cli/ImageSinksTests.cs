@@ -1,0 +1,16 @@
+using DiTRuntime.Cli.Generation;
+
+namespace DiTRuntime.Tests.Cli;
+
+public sealed class ImageSinksTests
+{
+    [TestCase(1, 1)]
+    [TestCase(3, 3)]
+    [TestCase(8, 4)]
+    [TestCase(10, 5)]
+    [TestCase(9, 4)]
+    [TestCase(11, 4)]
+    [TestCase(100, 10)]
+    [TestCase(101, 11)]
+    public void A_sheet_has_four_columns_unless_others_leave_no_gap(int count, int columns) => Assert.That(ImageSinks.SheetColumns(count), Is.EqualTo(columns));
+}

@@ -1,0 +1,67 @@
+using System.Text.Json;
+using DiTRuntime.Tests.Imaging;
+
+namespace DiTRuntime.Tests.Cli;
+
+public sealed class InspectTests
+{
+    [TestCase("tiny/official.pt", "PyTorch zip")]
+    [TestCase("tiny/train.pt", "PyTorch zip")]
+    [TestCase("tiny/official.safetensors", "safetensors")]
+    [TestCase("tiny/diffusers", "diffusers")]
+    public void A_model_tells_its_configuration_and_parts(string golden, string kind)
+    {
+        var json = Inspect(TestFiles.Golden(golden), "--heads", "2");
+        var configuration = json.GetProperty("configuration");
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(json.GetProperty("kind").GetString(), Does.Contain(kind));
+            Assert.That(configuration.GetProperty("hidden_size").GetInt32(), Is.EqualTo(64));
+            Assert.That(configuration.GetProperty("depth").GetInt32(), Is.EqualTo(2));
+            Assert.That(configuration.GetProperty("num_classes").GetInt32(), Is.EqualTo(10));
+            Assert.That(configuration.GetProperty("learn_sigma").GetBoolean(), Is.True);
+            Assert.That(Sum(json, "parts", "bytes"), Is.EqualTo(json.GetProperty("bytes").GetInt64()));
+            Assert.That(Sum(json, "tensors", "bytes"), Is.EqualTo(json.GetProperty("bytes").GetInt64()));
+            Assert.That(json.GetProperty("hash").GetString(), Does.Match("^[0-9a-f]{10}$"));
+        }
+    }
+
+    [Test]
+    public void The_container_changes_nothing_of_the_hash() =>
+        Assert.That(Hash("tiny/official.pt"), Is.EqualTo(Hash("tiny/official.safetensors")).And.EqualTo(Hash("tiny/train.pt")));
+
+    [Test]
+    public void A_file_that_is_no_model_tells_its_tensors()
+    {
+        var result = CliRunner.Run("inspect", TestFiles.Golden("noise.safetensors"), "--verbose").Succeeded();
+        Assert.That(result.Out, Does.Contain("randn.seed0.15 F32 [15]").And.Contain("I64: 1 tensors"));
+        Assert.That(Inspect(TestFiles.Golden("vae")).GetProperty("configuration").ValueKind, Is.EqualTo(JsonValueKind.Null));
+    }
+
+    [Test]
+    public void A_broken_model_is_refused_not_listed()
+    {
+        using var folder = new TemporaryFolder();
+        var model = RawSafetensors.Load(TestFiles.Golden("tiny/official.safetensors")).Remove("blocks.0.attn.qkv.bias").Save(folder["m.safetensors"]);
+        CliRunner.Run("inspect", model, "--heads", "2").Failed(ExitCode.InvalidFile, "blocks.0.attn.qkv.bias");
+    }
+
+    [Test]
+    public void An_image_tells_how_it_was_made()
+    {
+        using var folder = new TemporaryFolder();
+        CliRunner.Run("generate", "--class-labels", "6", "--steps", "2", "--seed", "9", "--out", folder["six.png"]).Succeeded();
+        var parameters = Inspect(folder["six.png"]).GetProperty("parameters");
+        Assert.That(parameters.GetProperty("Class").GetString(), Is.EqualTo("6"));
+        Assert.That(parameters.GetProperty("Seed").GetString(), Is.EqualTo("9"));
+        Assert.That(parameters.GetProperty("Size").GetString(), Is.EqualTo("32x32"));
+        Assert.That(CliRunner.Run("inspect", folder["six.png"]).Succeeded().OutLines, Does.Contain("  Steps: 2"));
+    }
+
+    private static JsonElement Inspect(string path, params string[] flags) =>
+        JsonDocument.Parse(CliRunner.Run(["inspect", path, "--json", .. flags]).Succeeded().Out).RootElement;
+
+    private static string Hash(string golden) => Inspect(TestFiles.Golden(golden), "--heads", "2").GetProperty("hash").GetString()!;
+
+    private static long Sum(JsonElement json, string list, string property) => json.GetProperty(list).EnumerateArray().Sum(e => e.GetProperty(property).GetInt64());
+}
