@@ -6,8 +6,8 @@ namespace DiTRuntime.Decoding;
 /// <summary>What a decoder's config.json says; null where it says nothing.</summary>
 internal sealed record AutoencoderSettings
 {
-    /// <summary>Where Checkpoint.Open leaves the text of the file beside the weights.</summary>
-    private const string MetadataKey = "config.json";
+    /// <summary>Where <see cref="Checkpoint.Open"/> leaves the text of the file beside the weights.</summary>
+    private const string MetadataKey = DiffusersFolder.ConfigName;
 
     /// <summary>Groups of every group norm.</summary>
     public int? NormGroupCount { get; private init; }

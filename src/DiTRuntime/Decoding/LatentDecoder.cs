@@ -40,7 +40,7 @@ public abstract class LatentDecoder : IImageDecoder
     public abstract int UpscaleFactor { get; }
 
     /// <summary>Positions of a tile's side.</summary>
-    internal int TileSide { get; init; } = LargestWholeSide;
+    internal int TileSide { get; set; } = LargestWholeSide;
 
     /// <summary>Bytes of the activations held now.</summary>
     internal long AllocatedBytes => _work.ByteCount;

@@ -41,12 +41,14 @@ public static class SyntheticWeights
             [DiTConfigFacts.MetadataKey] = DiTConfigFacts.Write(config),
             ["synthetic"] = $"random weights, seed {seed}",
         };
+        var values = new float[Math.Min(ChunkElements, tensors.Max(t => t.Count))];
+        var bytes = new byte[values.Length * type.ByteSize()];
         AtomicFile.Write(path, stream =>
         {
             var written = 0L;
             SafetensorsWriter.Write(stream, metadata, tensors, (tensor, output) =>
             {
-                foreach (var chunk in Chunks(config, seed, tensor))
+                foreach (var chunk in Chunks(config, seed, tensor, values, bytes))
                 {
                     cancellation.ThrowIfCancellationRequested();
                     output.Write(chunk.Span);
@@ -57,34 +59,26 @@ public static class SyntheticWeights
         });
     }
 
-    private static IEnumerable<ReadOnlyMemory<byte>> Chunks(DiTConfig config, ulong seed, TensorDescription tensor)
+    /// <summary>The bytes of a tensor, chunk by chunk in the same buffers.</summary>
+    private static IEnumerable<ReadOnlyMemory<byte>> Chunks(DiTConfig config, ulong seed, TensorDescription tensor, float[] values, byte[] bytes)
     {
-        if (tensor.Name == "pos_embed")
-        {
-            var positions = PositionEmbedding.Compute(config.HiddenSize, config.InputSize / config.PatchSize);
-            var bytes = new byte[tensor.ByteCount];
-            Encode(positions, tensor.Type, bytes);
-            yield return bytes;
-            yield break;
-        }
-
+        var positions = tensor.Name == "pos_embed" ? PositionEmbedding.Compute(config.HiddenSize, config.InputSize / config.PatchSize) : null;
         var key = Mix(seed ^ Mix(Fingerprint(tensor.Name)));
-        var scale = (float)Deviation(tensor);
+        var deviation = (float)Deviation(tensor);
         var size = tensor.Type.ByteSize();
-        var buffer = new byte[Math.Min(tensor.Count, ChunkElements) * size];
-        for (long first = 0; first < tensor.Count; first += ChunkElements)
+        for (long first = 0; first < tensor.Count; first += values.Length)
         {
-            var count = (int)Math.Min(ChunkElements, tensor.Count - first);
-            var start = (ulong)first;
+            var start = first;
+            var count = (int)Math.Min(values.Length, tensor.Count - first);
             Parallel.For(0, (count + PieceElements - 1) / PieceElements, piece =>
             {
                 var offset = piece * PieceElements;
-                var length = Math.Min(PieceElements, count - offset);
-                var values = new float[length];
-                Fill(key, start + (ulong)offset, scale, values);
-                Encode(values, tensor.Type, buffer.AsSpan(offset * size, length * size));
+                var part = values.AsSpan(offset, Math.Min(PieceElements, count - offset));
+                if (positions is null) Fill(key, (ulong)(start + offset), deviation, part);
+                else positions.AsSpan((int)start + offset, part.Length).CopyTo(part);
+                Encode(part, tensor.Type, bytes.AsSpan(offset * size, part.Length * size));
             });
-            yield return buffer.AsMemory(0, count * size);
+            yield return bytes.AsMemory(0, count * size);
         }
     }
 

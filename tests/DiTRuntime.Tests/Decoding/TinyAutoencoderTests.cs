@@ -94,7 +94,7 @@ internal sealed class TinyAutoencoderTests
             Refused("latent_channels is 16, the tensors have 4"));
 
     /// <summary>A decoder of the family's layout, eight channels wide, under the original's names.</summary>
-    private static List<TestTensor> Tensors(int latentChannels, bool hasPool)
+    internal static List<TestTensor> Tensors(int latentChannels, bool hasPool)
     {
         List<TestTensor> tensors = [.. Convolution("1", latentChannels, Width)];
         foreach (var block in (ReadOnlySpan<int>)[3, 4, 5, 8, 9, 10, 13, 14, 15, 18])

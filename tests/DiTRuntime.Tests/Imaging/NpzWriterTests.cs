@@ -27,8 +27,8 @@ internal sealed class NpzWriterTests
     public void Zip_stores_without_compression_and_without_the_time()
     {
         var file = Write(TestImages.Make(64, 64, 3));
-        Assert.That(file, Is.EqualTo(Write(TestImages.Make(64, 64, 3))));
         using var archive = new ZipArchive(new MemoryStream(file));
+        Assert.That(archive.Entries.Single().LastWriteTime.Year, Is.EqualTo(1980));
         Assert.That(archive.Entries.Select(e => (e.FullName, e.CompressedLength)), Is.EqualTo(new[] { ("arr_0.npy", 128L + 64 * 64 * 3) }));
     }
 

@@ -55,6 +55,23 @@ internal sealed class PngTests
     }
 
     [Test]
+    public void The_filter_with_the_smallest_residuals_is_taken()
+    {
+        // Flat 200: less the left neighbour in the first row, less the row above after that.
+        var data = Inflate(Chunks(Encode(new Image(10, 3, 1, [.. Enumerable.Repeat((byte)200, 30)])))[1].Data);
+        Assert.That(new[] { data[0], data[11], data[22] }, Is.EqualTo(new[] { 1, 2, 2 }));
+    }
+
+    // left + above − upper left lies as near to the first named as to the next; ties go to left, above, upper left.
+    [TestCase(10, 25, 20, 10)]
+    [TestCase(25, 10, 20, 10)]
+    [TestCase(10, 20, 15, 15)]
+    [TestCase(3, 9, 3, 9)]
+    [TestCase(250, 250, 5, 250)]
+    public void Paeth_predicts_as_the_specification_says(byte left, byte above, byte upperLeft, byte expected) =>
+        Assert.That(PngFormat.Paeth(left, above, upperLeft), Is.EqualTo(expected));
+
+    [Test]
     public void A_smooth_image_takes_a_fraction_of_its_pixels()
     {
         var smooth = new byte[256 * 256];
@@ -160,6 +177,27 @@ internal sealed class PngTests
             File.WriteAllBytes(_folder["bad.png"], bytes);
             Assert.That(() => PngReader.ReadPixels(_folder["bad.png"]), Throws.TypeOf<InvalidFileException>().With.Message.Contains(problem));
         }
+    }
+
+    [Test]
+    public void Rows_with_an_unknown_filter_are_refused()
+    {
+        var chunks = Chunks(Encode(new Image(2, 1, 1, [1, 2])));
+        File.WriteAllBytes(_folder["a.png"], Build([chunks[0], ("IDAT", Deflate([5, 1, 2])), chunks[2]]));
+        Assert.That(() => PngReader.ReadPixels(_folder["a.png"]), Throws.TypeOf<InvalidFileException>().With.Message.Contains("row 0 claims filter 5"));
+    }
+
+    [TestCase("tEXt", "no separator")]
+    [TestCase("tEXt", "\0no keyword")]
+    [TestCase("zTXt", "k\0")]
+    [TestCase("zTXt", "k\0\u0001method")]
+    [TestCase("zTXt", "k\0\0not deflated")]
+    [TestCase("iTXt", "k\0\0\0en")]
+    [TestCase("iTXt", "k\0\0")]
+    public void Texts_that_break_the_rules_are_refused(string type, string data)
+    {
+        var path = WriteWithChunks((type, Encoding.Latin1.GetBytes(data)));
+        Assert.That(() => PngReader.ReadDescription(path), Throws.TypeOf<InvalidFileException>().With.Message.Contains("damaged PNG: "));
     }
 
     [Test]
