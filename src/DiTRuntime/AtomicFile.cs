@@ -35,7 +35,8 @@ public static class AtomicFile
         }
         catch (IOException e)
         {
-            throw new OutputException(path, $"cannot be written ({e.Message})", e);
+            // The system names the temporary file, which the user has never heard of.
+            throw new OutputException(path, $"cannot be written ({e.Message.Replace(temporary, path, StringComparison.Ordinal)})", e);
         }
         finally
         {

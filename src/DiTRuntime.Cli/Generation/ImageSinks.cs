@@ -46,15 +46,14 @@ internal sealed class ImageSinks(GenerationSetup setup, int side, int channels, 
         if (setup.Files.Grid is { } grid) WriteSheet(grid);
     }
 
-    /// <summary>Images in a row of a sheet: four as in the published script, up to eight where that leaves no gap.</summary>
+    /// <summary>Images in a row of a sheet: all up to four; else the squarest wide sheet without gaps, four by two for eight as published.</summary>
     internal static int SheetColumns(int count)
     {
-        const int published = 4, widest = 8, smallSheet = 40;
-        if (count > smallSheet) return (int)Math.Ceiling(Math.Sqrt(count));
-        if (count <= published) return count;
-        for (var columns = published; columns <= widest; columns++)
+        var square = (int)Math.Ceiling(Math.Sqrt(count));
+        if (count <= 4) return count;
+        for (var columns = square; columns <= 2 * square; columns++)
             if (count % columns == 0) return columns;
-        return published;
+        return square;
     }
 
     private void Add(GeneratedImage generated, NpzWriter? npz)
