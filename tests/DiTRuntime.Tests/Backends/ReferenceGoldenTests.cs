@@ -107,6 +107,6 @@ internal sealed class ReferenceGoldenTests
     {
         var values = new float[actual.Count];
         _backend.Download(actual, values);
-        Assert.That(Errors.RelativeL2(values, _expected.F32(name)), Is.LessThan(1e-6), name);
+        Assert.That(Relative.Error(values, _expected.F32(name)), Is.LessThan(1e-6), name);
     }
 }

@@ -42,7 +42,7 @@ internal sealed class TilingTests
                 for (var c = 0; c < 3; c++) Assert.That(tiled[(y * 28 + x) * 3 + c], Is.EqualTo(whole[(y * 28 + x) * 3 + c]), $"{y},{x}");
             }
 
-        Assert.That(Errors.RelativeL2(tiled, whole), Is.GreaterThan(0), "the network sees its neighbours");
+        Assert.That(Relative.Error(tiled, whole), Is.GreaterThan(0), "the network sees its neighbours");
 
         // From the first tile's last trustworthy pixel to the second one's first.
         static bool IsNearSeam(int pixel) => pixel >= 16 - Reach && pixel < 12 + Reach;
