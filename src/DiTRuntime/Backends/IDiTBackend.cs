@@ -29,6 +29,11 @@ public interface IDiTBackend : IDisposable
     /// <param name="shape">Extents, slowest first.</param>
     Tensor Allocate(ElementType type, params ReadOnlySpan<int> shape);
 
+    /// <summary>Allocates what holds the input of a linear layer. An operation whose output it is quantizes as it stores.</summary>
+    /// <param name="format">The layer's activation format; null for F32.</param>
+    /// <param name="shape">Extents, slowest first; the last is the layer's K.</param>
+    Tensor AllocateActivations(ActivationFormat? format, params ReadOnlySpan<int> shape);
+
     /// <summary>Copies values into the start of a tensor.</summary>
     void Upload<T>(ReadOnlySpan<T> source, Tensor destination)
         where T : unmanaged;
@@ -65,20 +70,20 @@ public interface IDiTBackend : IDisposable
     /// <param name="modulation">Table and the row of each sample.</param>
     /// <param name="shiftChunk">Chunk of the table row that holds the shift; the scale is the next one.</param>
     /// <param name="epsilon">Added to the variance.</param>
-    /// <param name="output">F32 [B, T, H].</param>
+    /// <param name="output">F32 or quantized [B, T, H].</param>
     void NormModulate(Tensor tokens, in Modulation modulation, int shiftChunk, float epsilon, Tensor output);
 
     /// <summary>output = epilogue(input Wᵀ + b).</summary>
-    /// <param name="input">F32 [rows, K]; leading dimensions count as rows.</param>
+    /// <param name="input">F32 [rows, K], or quantized as the layer asks; leading dimensions count as rows.</param>
     /// <param name="layer">The prepared weight [N, K].</param>
     /// <param name="epilogue">What happens to the product before it is stored.</param>
-    /// <param name="output">F32 [rows, N]; with a gated epilogue [B, T, N].</param>
+    /// <param name="output">F32 [rows, N], or quantized where nothing is added to it; with a gated epilogue [B, T, N].</param>
     void Linear(Tensor input, PreparedLinear layer, in Epilogue epilogue, Tensor output);
 
     /// <summary>output = softmax(q kᵀ / √D) v for each head.</summary>
     /// <param name="qkv">F32 [B, T, 3·heads·D], per token q of all heads, then k, then v.</param>
     /// <param name="headCount">Number of heads.</param>
-    /// <param name="output">F32 [B, T, heads·D].</param>
+    /// <param name="output">F32 or quantized [B, T, heads·D].</param>
     void Attention(Tensor qkv, int headCount, Tensor output);
 
     /// <summary>Puts patches back into images: per token (p, q, c) to [B, C, S, S].</summary>

@@ -1,10 +1,13 @@
+using DiTRuntime.Quantization;
+
 namespace DiTRuntime.Backends;
 
 /// <summary>A linear layer's weight in a backend's own layout.</summary>
 /// <param name="name">The layer's name, for errors.</param>
 /// <param name="outputs">N.</param>
 /// <param name="inputs">K.</param>
-public abstract class PreparedLinear(string name, int outputs, int inputs) : IDisposable
+/// <param name="activations">How the layer's input is quantized, or null where it stays in floating point.</param>
+public abstract class PreparedLinear(string name, int outputs, int inputs, ActivationFormat? activations) : IDisposable
 {
     /// <summary>The layer's name, for errors.</summary>
     public string Name { get; } = name;
@@ -14,6 +17,9 @@ public abstract class PreparedLinear(string name, int outputs, int inputs) : IDi
 
     /// <summary>K.</summary>
     public int Inputs { get; } = inputs;
+
+    /// <summary>How the layer's input is quantized, or null where it stays in floating point.</summary>
+    public ActivationFormat? Activations { get; } = activations;
 
     /// <inheritdoc/>
     public void Dispose()

@@ -1,4 +1,5 @@
 using DiTRuntime.Checkpoints;
+using DiTRuntime.Quantization;
 
 namespace DiTRuntime.Backends;
 
@@ -10,8 +11,10 @@ public abstract class Tensor : IDisposable
     /// <param name="owner">The backend whose memory this is.</param>
     /// <param name="type">The element type in memory.</param>
     /// <param name="shape">Extents, slowest first.</param>
-    protected Tensor(IDiTBackend owner, ElementType type, ReadOnlySpan<int> shape)
+    /// <param name="activations">How the values are quantized; the type is then U8.</param>
+    protected Tensor(IDiTBackend owner, ElementType type, ReadOnlySpan<int> shape, ActivationFormat? activations = null)
     {
+        Activations = activations;
         Owner = owner;
         Type = type;
         _shape = shape.ToArray();
@@ -21,6 +24,9 @@ public abstract class Tensor : IDisposable
 
     /// <summary>The backend whose memory this is; operations refuse tensors of another.</summary>
     public IDiTBackend Owner { get; }
+
+    /// <summary>How the values are quantized (U8 codes with a scale and a zero point per row and group), or null.</summary>
+    public ActivationFormat? Activations { get; }
 
     /// <summary>The element type in memory.</summary>
     public ElementType Type { get; }

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 using DiTRuntime.Checkpoints;
+using DiTRuntime.Quantization;
 
 namespace DiTRuntime.Backends;
 
@@ -91,7 +92,7 @@ internal static class TensorCheck
     public static void NormModulate(IDiTBackend backend, Tensor tokens, in Modulation modulation, int shiftChunk, Tensor output)
     {
         Floats(backend, tokens);
-        Floats(backend, output);
+        Activations(backend, output);
         Rank(tokens, 3);
         Shape(output, nameof(output), tokens.Shape);
         // The scale is the chunk after the shift.
@@ -101,9 +102,13 @@ internal static class TensorCheck
     /// <inheritdoc cref="IDiTBackend.Linear"/>
     public static void Linear(IDiTBackend backend, Tensor input, PreparedLinear layer, in Epilogue epilogue, Tensor output)
     {
-        Floats(backend, input);
-        Floats(backend, output);
+        Activations(backend, input);
+        Activations(backend, output);
         Distinct(input, output);
+        if (!Equals(input.Activations, layer.Activations))
+            Fail(nameof(input), $"input is {Text(input.Activations)}, {layer.Name} takes {Text(layer.Activations)}");
+        if (output.Activations is not null && (epilogue.Gate is not null || epilogue.AddsToOutput))
+            Fail(nameof(output), "nothing can be added to a quantized output");
         if (input.RowLength != layer.Inputs) Fail(nameof(input), $"input is {Text(input.Shape)}, {layer.Name} takes rows of {layer.Inputs}");
         if (output.RowLength != layer.Outputs) Fail(nameof(output), $"output is {Text(output.Shape)}, {layer.Name} makes rows of {layer.Outputs}");
         if (input.RowCount != output.RowCount) Fail(nameof(output), $"output {Text(output.Shape)} has other rows than input {Text(input.Shape)}");
@@ -116,7 +121,7 @@ internal static class TensorCheck
     public static void Attention(IDiTBackend backend, Tensor qkv, int headCount, Tensor output)
     {
         Floats(backend, qkv);
-        Floats(backend, output);
+        Activations(backend, output);
         Distinct(qkv, output);
         Rank(qkv, 3);
         if (headCount <= 0 || qkv.RowLength % (3 * headCount) != 0)
@@ -215,6 +220,10 @@ internal static class TensorCheck
     private static void Integers(IDiTBackend backend, Tensor tensor, [CallerArgumentExpression(nameof(tensor))] string name = "") =>
         OfType(backend, tensor, ElementType.I32, name);
 
+    /// <summary>F32, or quantized.</summary>
+    private static void Activations(IDiTBackend backend, Tensor tensor, [CallerArgumentExpression(nameof(tensor))] string name = "") =>
+        OfType(backend, tensor, tensor.Activations is null ? ElementType.F32 : ElementType.U8, name);
+
     private static void OfType(IDiTBackend backend, Tensor tensor, ElementType type, string name)
     {
         Owned(backend, tensor, name);
@@ -258,6 +267,9 @@ internal static class TensorCheck
         if (images.Shape[2] != side || side % patch != 0) Fail(name, $"{name} is {Text(images.Shape)}, expected squares with a side divisible by {patch}");
         return side / patch;
     }
+
+    private static string Text(ActivationFormat? format) =>
+        format is null ? "in floating point" : $"quantized in groups of {format.GroupSize}{(format.StaticScales is null ? "" : " with ranges of its own")}";
 
     private static string Text(ReadOnlySpan<int> shape) => "[" + string.Join(",", shape.ToArray()) + "]";
 

@@ -80,7 +80,7 @@ public sealed class DiTForward(DiTModel model)
         var backend = model.Backend;
         using var table = new ModulationTable(backend, model.Config, rowCount);
         model.Conditioner.Fill(rowTimesteps, rowLabels, table);
-        var state = new DiTState(backend, model.Config, labels.Length, rowCount);
+        var state = model.CreateState(labels.Length, rowCount);
         backend.Upload(latents, state.Latents);
         backend.Upload<int>(images, state.ImageOfSample);
         backend.Upload<int>(rows, state.ModulationRowOfSample);

@@ -9,20 +9,22 @@ public sealed class DiTModel : IDisposable
     /// <summary>Chunks of a block's modulation: shift, scale, gate of attention; then of the MLP.</summary>
     private const int AttentionShift = 0, AttentionGate = 2, MlpShift = 3, MlpGate = 5;
 
+    private readonly DiTWeights _weights;
     private readonly PreparedLinear _patchEmbed;
     private readonly PreparedLinear _finalLinear;
     private readonly PreparedBlock[] _blocks;
     private readonly Tensor _positions;
     private readonly float _mlpEpsilon;
 
-    /// <summary>Prepares the weights; reads every tensor of the file once.</summary>
-    /// <param name="weights">The weights; may be disposed afterwards.</param>
+    /// <summary>Prepares the weights. Dense tensors are read once and copied; packed ones stay in the mapped file.</summary>
+    /// <param name="weights">The weights; the model takes them over and disposes them with itself.</param>
     /// <param name="backend">Where the model runs.</param>
     /// <param name="compatibility">Which published implementation to agree with.</param>
     /// <param name="progress">Told the fraction of the layers that are ready.</param>
     /// <exception cref="InvalidFileException">A weight is not finite.</exception>
     public DiTModel(DiTWeights weights, IDiTBackend backend, Compatibility compatibility, IProgress<double>? progress = null)
     {
+        _weights = weights;
         Config = weights.Config;
         Backend = backend;
         Compatibility = compatibility;
@@ -70,10 +72,17 @@ public sealed class DiTModel : IDisposable
             observer?.Invoke(i, state.Tokens);
         }
 
-        Backend.NormModulate(state.Tokens, new Modulation(table.Final, state.ModulationRowOfSample), 0, 1e-6f, state.Normed);
-        Backend.Linear(state.Normed, _finalLinear, Epilogue.None, state.Patches);
+        var normed = state.InputOf(_finalLinear);
+        Backend.NormModulate(state.Tokens, new Modulation(table.Final, state.ModulationRowOfSample), 0, 1e-6f, normed);
+        Backend.Linear(normed, _finalLinear, Epilogue.None, state.Patches);
         Backend.Unpatchify(state.Patches, state.Prediction);
     }
+
+    /// <summary>Allocates what a forward pass of this model works in.</summary>
+    /// <param name="imageCount">Latents in flight.</param>
+    /// <param name="sampleCount">B: rows of the batch.</param>
+    public DiTState CreateState(int imageCount, int sampleCount) =>
+        new(Backend, Config, imageCount, sampleCount, [.. _blocks.SelectMany(b => new[] { b.Qkv, b.Projection, b.Fc1 }), _finalLinear], [.. _blocks.Select(b => b.Fc2)]);
 
     /// <inheritdoc/>
     public void Dispose()
@@ -83,17 +92,20 @@ public sealed class DiTModel : IDisposable
         _patchEmbed.Dispose();
         _finalLinear.Dispose();
         _positions.Dispose();
+        _weights.Dispose();
     }
 
     private void ForwardBlock(PreparedBlock block, in Modulation modulation, DiTState s)
     {
-        Backend.NormModulate(s.Tokens, modulation, AttentionShift, 1e-6f, s.Normed);
-        Backend.Linear(s.Normed, block.Qkv, Epilogue.None, s.Qkv);
-        Backend.Attention(s.Qkv, Config.HeadCount, s.Normed);
-        Backend.Linear(s.Normed, block.Projection, Epilogue.GatedResidual(modulation, AttentionGate), s.Tokens);
+        var (normed, attended) = (s.InputOf(block.Qkv), s.InputOf(block.Projection));
+        Backend.NormModulate(s.Tokens, modulation, AttentionShift, 1e-6f, normed);
+        Backend.Linear(normed, block.Qkv, Epilogue.None, s.Qkv);
+        Backend.Attention(s.Qkv, Config.HeadCount, attended);
+        Backend.Linear(attended, block.Projection, Epilogue.GatedResidual(modulation, AttentionGate), s.Tokens);
 
-        Backend.NormModulate(s.Tokens, modulation, MlpShift, _mlpEpsilon, s.Normed);
-        Backend.Linear(s.Normed, block.Fc1, Epilogue.Activate(Activation.GeluTanh), s.Hidden);
-        Backend.Linear(s.Hidden, block.Fc2, Epilogue.GatedResidual(modulation, MlpGate), s.Tokens);
+        var (normedAgain, hidden) = (s.InputOf(block.Fc1), s.InputOf(block.Fc2));
+        Backend.NormModulate(s.Tokens, modulation, MlpShift, _mlpEpsilon, normedAgain);
+        Backend.Linear(normedAgain, block.Fc1, Epilogue.Activate(Activation.GeluTanh), hidden);
+        Backend.Linear(hidden, block.Fc2, Epilogue.GatedResidual(modulation, MlpGate), s.Tokens);
     }
 }

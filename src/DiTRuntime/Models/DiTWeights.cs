@@ -33,7 +33,7 @@ public sealed class DiTWeights : IDisposable
     public required LinearWeight TimestepOut { get; init; }
 
     /// <summary>y_embedder.embedding_table [classes + 1, H].</summary>
-    public required DenseWeight LabelTable { get; init; }
+    public required LinearWeight LabelTable { get; init; }
 
     /// <summary>The blocks, first to last.</summary>
     public required IReadOnlyList<BlockWeights> Blocks { get; init; }

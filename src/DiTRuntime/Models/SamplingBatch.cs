@@ -58,7 +58,7 @@ public sealed class SamplingBatch : IDisposable
         _stepsPerWindow = (int)Math.Clamp(TableBytes / (_conditions.Length * ModulationTable.RowBytes(config)), 1, _plan.Steps.Length);
 
         var backend = model.Backend;
-        _state = new DiTState(backend, config, ImageCount, _conditionOfSample.Length);
+        _state = model.CreateState(ImageCount, _conditionOfSample.Length);
         backend.Upload<int>(imageOfSample, _state.ImageOfSample);
         _noiseTensor = _plan.NeedsNoise ? backend.Allocate(ElementType.F32, ImageCount, config.InChannels, config.InputSize, config.InputSize) : null;
         _window = new ModulationTable(backend, config, _stepsPerWindow * _conditions.Length);

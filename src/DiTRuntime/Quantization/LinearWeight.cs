@@ -22,6 +22,13 @@ public abstract class LinearWeight(string name, int outputs, int inputs, float[]
 
     /// <summary>b [N] in fp32, or null.</summary>
     public float[]? Bias { get; } = bias;
+
+    /// <summary>How the layer's input is quantized, or null where it stays in floating point.</summary>
+    public ActivationFormat? Activations { get; init; }
+
+    /// <summary>Copies rows of W [rowCount, K] as fp32.</summary>
+    /// <exception cref="InvalidFileException">A value is NaN or infinite.</exception>
+    public abstract void CopyRows(int firstRow, int rowCount, Span<float> destination);
 }
 
 /// <summary>A floating-point weight, straight from the file: F32, F16, BF16 or F64.</summary>
@@ -36,9 +43,8 @@ public sealed class DenseWeight : LinearWeight
     public DenseWeight(string name, IReadOnlyList<CheckpointTensor> parts, float[]? bias)
         : base(name, parts.Sum(p => p.Shape[0]), parts[0].Count / parts[0].Shape[0], bias) => _parts = [.. parts];
 
-    /// <summary>Copies rows of W [rowCount, K] as fp32.</summary>
-    /// <exception cref="InvalidFileException">A value is NaN or infinite.</exception>
-    public void CopyRows(int firstRow, int rowCount, Span<float> destination)
+    /// <inheritdoc/>
+    public override void CopyRows(int firstRow, int rowCount, Span<float> destination)
     {
         foreach (var part in _parts)
         {

@@ -29,7 +29,7 @@ internal sealed class TinyModel : IDisposable
     /// <summary>One raw forward pass; a sample per latent.</summary>
     public float[] Forward(float[] latents, int[] timesteps, int[] labels, Action<int, Tensor>? observer = null)
     {
-        using var state = new DiTState(Backend, Model.Config, timesteps.Length, timesteps.Length);
+        using var state = Model.CreateState(timesteps.Length, timesteps.Length);
         using var table = new ModulationTable(Backend, Model.Config, timesteps.Length);
         var rows = Enumerable.Range(0, timesteps.Length).ToArray();
         Backend.Upload<float>(latents, state.Latents);

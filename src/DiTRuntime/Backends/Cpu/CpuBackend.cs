@@ -62,6 +62,13 @@ public abstract class CpuBackend : IDiTBackend
     }
 
     /// <inheritdoc/>
+    public Tensor AllocateActivations(ActivationFormat? format, params ReadOnlySpan<int> shape)
+    {
+        TensorCheck.Allocate(ElementType.F32, shape);
+        return format is null ? new CpuTensor(this, ElementType.F32, shape) : new CpuActivations(this, format, shape);
+    }
+
+    /// <inheritdoc/>
     public void Upload<T>(ReadOnlySpan<T> source, Tensor destination)
         where T : unmanaged
     {

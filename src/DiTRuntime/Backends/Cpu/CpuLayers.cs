@@ -2,7 +2,7 @@ namespace DiTRuntime.Backends.Cpu;
 
 /// <summary>A linear layer's weight as panels: [⌈N/width⌉, K, width], the last panel padded with zeros.</summary>
 internal sealed unsafe class CpuLinear(string name, int outputs, int inputs, NativeBuffer panels, NativeBuffer bias)
-    : PreparedLinear(name, outputs, inputs)
+    : PreparedLinear(name, outputs, inputs, activations: null)
 {
     /// <summary>[⌈N/width⌉, K, width].</summary>
     public float* Panels => panels.Floats;

@@ -28,6 +28,8 @@ public sealed partial class ReferenceBackend
                     }
                 }
 
+        for (var row = 0; row < output.RowCount; row++) ((ReferenceTensor)output).FinishRow(row);
+
         // part 0 is q, 1 is k, 2 is v; each holds all heads side by side.
         ReadOnlySpan<float> Part(int sample, int token, int part, int head) =>
             Floats(qkv).Slice((sample * tokens + token) * 3 * hidden + part * hidden + head * headSize, headSize);

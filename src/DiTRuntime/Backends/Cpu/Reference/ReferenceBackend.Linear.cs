@@ -31,6 +31,8 @@ public sealed partial class ReferenceBackend
                     target = (float)product;
                 }
             }
+
+            ((ReferenceTensor)output).FinishRow(row);
         }
     }
 

@@ -25,6 +25,7 @@ public sealed partial class ReferenceBackend
 
             for (var i = 0; i < hidden; i++)
                 y[i] = (float)((x[i] - mean) / Math.Sqrt(variance + epsilon) * (1.0 + scale[i]) + shift[i]);
+            ((ReferenceTensor)output).FinishRow(row);
         }
     }
 }

@@ -27,6 +27,13 @@ public sealed partial class ReferenceBackend : IDiTBackend
     }
 
     /// <inheritdoc/>
+    public Tensor AllocateActivations(ActivationFormat? format, params ReadOnlySpan<int> shape)
+    {
+        TensorCheck.Allocate(ElementType.F32, shape);
+        return new ReferenceTensor(this, format, shape);
+    }
+
+    /// <inheritdoc/>
     public void Upload<T>(ReadOnlySpan<T> source, Tensor destination)
         where T : unmanaged
     {
@@ -43,9 +50,7 @@ public sealed partial class ReferenceBackend : IDiTBackend
     }
 
     /// <inheritdoc/>
-    public PreparedLinear Prepare(LinearWeight weight) => weight is DenseWeight dense
-        ? new ReferenceLinear(dense)
-        : throw new ArgumentException($"{weight.Name} is a {weight.GetType().Name}; the reference backend multiplies dense weights", nameof(weight));
+    public PreparedLinear Prepare(LinearWeight weight) => new ReferenceLinear(weight);
 
     /// <inheritdoc/>
     public PreparedConvolution Prepare(ConvolutionWeight weight) => new ReferenceConvolution(weight);

@@ -5,8 +5,8 @@ namespace DiTRuntime.Backends.Cpu.Reference;
 /// <summary>A linear layer as a plain matrix.</summary>
 internal sealed class ReferenceLinear : PreparedLinear
 {
-    public ReferenceLinear(DenseWeight weight)
-        : base(weight.Name, weight.Outputs, weight.Inputs)
+    public ReferenceLinear(LinearWeight weight)
+        : base(weight.Name, weight.Outputs, weight.Inputs, weight.Activations)
     {
         Weight = new float[weight.Outputs * weight.Inputs];
         weight.CopyRows(0, weight.Outputs, Weight);

@@ -1,0 +1,83 @@
+using System.Runtime.InteropServices;
+using DiTRuntime.Checkpoints;
+
+namespace DiTRuntime.Quantization;
+
+/// <summary>Format of a group-quantized weight.</summary>
+/// <param name="Bits">2, 3, 4, 5, 6 or 8.</param>
+/// <param name="GroupSize">Values of a row that share a scale and a zero point; 0 for the whole row.</param>
+public sealed record GroupFormat(int Bits, int GroupSize)
+{
+    /// <summary>The widths that exist.</summary>
+    public static ReadOnlySpan<int> AllBits => [2, 3, 4, 5, 6, 8];
+
+    /// <summary>The largest code.</summary>
+    public int MaxCode => (1 << Bits) - 1;
+
+    /// <summary>The groups of a row.</summary>
+    public GroupGrid Grid(int rowLength) => new(rowLength, GroupSize);
+
+    /// <summary>Bytes of a row's codes; every row begins at a byte.</summary>
+    public int RowBytes(int rowLength) => BitPacking.ByteCount(rowLength, Bits);
+
+    /// <summary>Bytes of all zero points, packed without gaps over rows and groups.</summary>
+    public int ZeroBytes(int rowCount, int rowLength) => BitPacking.ByteCount((long)rowCount * Grid(rowLength).Count, Bits);
+}
+
+/// <summary>A weight of 2 to 8 bits with a scale and a zero point per row and group: w = s(q − Z). It stays in the mapped file.</summary>
+public sealed class GroupWeight : LinearWeight
+{
+    private readonly CheckpointTensor _codes;
+    private readonly CheckpointTensor _scales;
+
+    /// <param name="name">The layer's name in the official layout.</param>
+    /// <param name="outputs">N.</param>
+    /// <param name="inputs">K.</param>
+    /// <param name="bias">b [N], or null.</param>
+    /// <param name="format">Bits and groups.</param>
+    /// <param name="codes"><c>qweight</c> U8 [N, ⌈K·bits/8⌉].</param>
+    /// <param name="scales"><c>scale</c> F16 [N, G].</param>
+    /// <param name="zeros"><c>zero</c> U8, N·G codes packed without gaps.</param>
+    public GroupWeight(
+        string name, int outputs, int inputs, float[]? bias, GroupFormat format, CheckpointTensor codes, CheckpointTensor scales, CheckpointTensor zeros)
+        : base(name, outputs, inputs, bias)
+    {
+        Format = format;
+        _codes = codes;
+        _scales = scales;
+        var unpacked = new ushort[outputs * Grid.Count];
+        BitPacking.Unpack(zeros.Bytes, format.Bits, 0, unpacked);
+        Zeros = Array.ConvertAll(unpacked, code => (byte)code);
+    }
+
+    /// <summary>Bits and groups.</summary>
+    public GroupFormat Format { get; }
+
+    /// <summary>The groups of a row.</summary>
+    public GroupGrid Grid => Format.Grid(Inputs);
+
+    /// <summary>q [N, ⌈K·bits/8⌉], in the mapped file.</summary>
+    public ReadOnlySpan<byte> Codes => _codes.Bytes;
+
+    /// <summary>s [N, G], in the mapped file.</summary>
+    public ReadOnlySpan<Half> Scales => MemoryMarshal.Cast<byte, Half>(_scales.Bytes);
+
+    /// <summary>Z [N, G], unpacked.</summary>
+    public byte[] Zeros { get; }
+
+    /// <inheritdoc/>
+    public override void CopyRows(int firstRow, int rowCount, Span<float> destination)
+    {
+        var codes = new ushort[Inputs];
+        for (var row = firstRow; row < firstRow + rowCount; row++)
+        {
+            BitPacking.Unpack(Codes.Slice(row * Format.RowBytes(Inputs), Format.RowBytes(Inputs)), Format.Bits, 0, codes);
+            var target = destination.Slice((row - firstRow) * Inputs, Inputs);
+            for (var g = 0; g < Grid.Count; g++)
+            {
+                var (scale, zero) = ((float)Scales[row * Grid.Count + g], Zeros[row * Grid.Count + g]);
+                for (var i = Grid.Start(g); i < Grid.Start(g) + Grid.Length(g); i++) target[i] = scale * (codes[i] - zero);
+            }
+        }
+    }
+}
