@@ -19,7 +19,8 @@ internal sealed partial class ArchitectureTests
     private static readonly Dictionary<string, string[]> s_allowedProjects = new()
     {
         ["DiTRuntime"] = [],
-        ["DiTRuntime.Cli"] = ["DiTRuntime"],
+        ["DiTRuntime.Calibration"] = ["DiTRuntime"],
+        ["DiTRuntime.Cli"] = ["DiTRuntime", "DiTRuntime.Calibration"],
     };
 
     [Test]
