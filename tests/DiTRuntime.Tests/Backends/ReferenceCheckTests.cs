@@ -149,7 +149,7 @@ internal sealed class ReferenceCheckTests
         return _backend.Prepare(new DenseWeight("layer", [checkpoint["w"]], null));
     }
 
-    private sealed class ForeignLinear() : PreparedLinear("layer", 1, 1)
+    private sealed class ForeignLinear() : PreparedLinear("layer", 1, 1, activations: null)
     {
         protected override void Dispose(bool disposing)
         {
