@@ -73,7 +73,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
                 }
             }
 
-            Target.Store(sums, panelIndex, firstPixel, pixels);
+            Target.Store(sums, PanelWidth, panelIndex * PanelWidth, Math.Min(PanelWidth, Target.Width - panelIndex * PanelWidth), firstPixel, pixels);
         }
 
         /// <summary>Rows of a tile: the input pixels that a tap shows to neighbouring output pixels.</summary>
