@@ -1,5 +1,3 @@
-using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics;
 using DiTRuntime.Backends.Cpu.LowBit;
 
 namespace DiTRuntime.Backends.Cpu;
@@ -16,8 +14,6 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
 
     /// <summary>Output columns of a task that stores floats.</summary>
     private const int FloatColumns = 2 * IntegerPanel.Width;
-
-    private NativeBuffer? _ones;
 
     private void RunGroupLinear(CpuActivations input, CpuGroupLinear layer, in Epilogue epilogue, Tensor output)
     {
@@ -44,7 +40,6 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             Input = new ActivationTarget(input),
             RowCount = input.RowCount,
             Layer = layer,
-            Ones = Ones(layer.Grid.Size),
             ColumnCount = quantized is null ? FloatColumns : quantized.Grid.Size,
             Activation = epilogue.Activation,
         };
@@ -59,26 +54,12 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         Pool.Run(job, blocks * DivideUp(job.RowCount, job.TaskRows), job.ScratchBytes);
     }
 
-    /// <summary>A row of ones, whose product with a panel is the sum of its codes.</summary>
-    private byte* Ones(int count)
-    {
-        if (_ones is null || _ones.ByteCount < count + 4)
-        {
-            _ones?.Dispose();
-            _ones = new NativeBuffer(count + 4);
-            Unsafe.InitBlock(_ones.Start, 1, (uint)_ones.ByteCount);
-        }
-
-        return _ones.Start;
-    }
-
     private struct GroupLinearJob<TDot> : IJob
         where TDot : struct, IDotProduct
     {
         public ActivationTarget Input;
         public int RowCount;
         public CpuGroupLinear Layer;
-        public byte* Ones;
         public int ColumnCount;
         public int TaskRows;
         public Activation Activation;
@@ -87,7 +68,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
 
         public readonly int PaddedColumns => DivideUp(ColumnCount, IntegerPanel.Width) * IntegerPanel.Width;
 
-        public readonly int ScratchBytes => checked((TaskRows * PaddedColumns + PaddedColumns) * sizeof(float) + PanelBytes + 256 * (TDot.TileRows + 4));
+        public readonly int ScratchBytes => checked(((TaskRows + TDot.TileRows) * PaddedColumns + PaddedColumns + 4 * IntegerPanel.Width) * sizeof(float) + PanelBytes);
 
         private readonly int PanelBytes => (Layer.Grid.Size + 3) / 4 * 4 * IntegerPanel.Width;
 
@@ -99,77 +80,60 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             var firstRow = task / blocks * TaskRows;
             var rows = Math.Min(TaskRows, RowCount - firstRow);
             var outputs = (float*)scratch;
-            var work = scratch + (long)TaskRows * PaddedColumns * sizeof(float);
+            var paddedRows = DivideUp(rows, TDot.TileRows) * TDot.TileRows;
+            var work = scratch + (long)(TaskRows + TDot.TileRows) * PaddedColumns * sizeof(float);
             for (var column = 0; column < columns; column += IntegerPanel.Width)
-                MultiplyPanel(firstColumn + column, firstRow, rows, outputs + (long)column * rows, work);
+                MultiplyPanel(firstColumn + column, firstRow, rows, outputs + (long)column * paddedRows, work);
 
             if (Quantized.Codes != null)
             {
-                QuantizeBlock(firstColumn, columns, firstRow, rows, outputs, (float*)work);
+                QuantizeBlock(firstColumn, columns, firstRow, rows, outputs, (long)paddedRows * IntegerPanel.Width, (float*)work);
                 return;
             }
 
             for (var column = 0; column < columns; column += IntegerPanel.Width)
-                Target.Store(outputs + (long)column * rows, IntegerPanel.Width, firstColumn + column, Math.Min(IntegerPanel.Width, columns - column), firstRow, rows);
+                Target.Store(outputs + (long)column * paddedRows, IntegerPanel.Width, firstColumn + column, Math.Min(IntegerPanel.Width, columns - column), firstRow, rows);
         }
 
-        /// <summary>outputs [rows, 16] = the sums over all groups for sixteen columns.</summary>
+        /// <summary>outputs [rows, 16] = the sums over all groups for sixteen columns; rows up to a whole tile are written.</summary>
         private readonly void MultiplyPanel(int firstColumn, int firstRow, int rows, float* outputs, byte* work)
         {
             var panel = (sbyte*)work;
-            var scales = (float*)(work + PanelBytes);
-            var zeros = (int*)scales + IntegerPanel.Width;
-            var weightSums = zeros + IntegerPanel.Width;
-            var tile = weightSums + 2 * IntegerPanel.Width;
-            var pointers = stackalloc byte*[TDot.TileRows];
+            var columnScales = (float*)(work + PanelBytes);
+            var terms = new GroupTerms
+            {
+                ColumnScales = columnScales,
+                ColumnZeros = (int*)columnScales + IntegerPanel.Width,
+                ColumnSums = (int*)columnScales + 2 * IntegerPanel.Width,
+                HasColumnZeros = PanelUnpacker.LeavesZeros(Layer.Bits),
+            };
+            new Span<float>(outputs, DivideUp(rows, TDot.TileRows) * TDot.TileRows * IntegerPanel.Width).Clear();
             for (var group = 0; group < Layer.Grid.Count; group++)
             {
-                var (start, length) = (Layer.Grid.Start(group), Layer.Grid.Length(group));
-                var quads = DivideUp(length, 4);
-                PanelUnpacker.Unpack(Layer, firstColumn, group, panel, scales, zeros);
-                for (var r = 0; r < TDot.TileRows; r++) pointers[r] = Ones;
-                TDot.Multiply(pointers, quads, panel, tile);
-                for (var c = 0; c < IntegerPanel.Width; c++) weightSums[c] = tile[c] - length * zeros[c];
-
+                var start = Layer.Grid.Start(group);
+                var quads = DivideUp(Layer.Grid.Length(group), 4);
+                PanelUnpacker.Unpack(Layer, firstColumn, group, panel, columnScales, terms.ColumnZeros, terms.ColumnSums);
+                var codes = Input.Codes + (long)firstRow * Input.CodeStride + start;
+                var at = group * Input.RowStride + firstRow;
+                // The last tile may reach into rows that are not its own, or into the padding; what those give is never stored.
                 for (var row = 0; row < rows; row += TDot.TileRows)
                 {
-                    // Rows past the end repeat the last one; their sums are not added.
-                    for (var r = 0; r < TDot.TileRows; r++)
-                        pointers[r] = Input.Codes + (long)(firstRow + Math.Min(row + r, rows - 1)) * Input.CodeStride + start;
-                    TDot.Multiply(pointers, quads, panel, tile);
-                    for (var r = 0; r < Math.Min(TDot.TileRows, rows - row); r++)
-                    {
-                        var at = (long)(firstRow + row + r) * Input.GroupCount + group;
-                        AddGroup(tile + r * IntegerPanel.Width, scales, zeros, weightSums, at, outputs + (row + r) * IntegerPanel.Width, group == 0);
-                    }
+                    terms.RowScales = Input.Scales + at + row;
+                    terms.RowZeros = Input.Zeros + at + row;
+                    terms.RowSums = Input.Sums + at + row;
+                    TDot.Multiply(codes + (long)row * Input.CodeStride, Input.CodeStride, quads, panel, terms, outputs + row * IntegerPanel.Width);
                 }
             }
         }
 
-        /// <summary>y += s_a s_w (Σ q_a q_w − Z_w Σ q_a − Z_a Σ (q_w − Z_w)).</summary>
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        private readonly void AddGroup(int* tile, float* scales, int* zeros, int* weightSums, long at, float* outputs, bool first)
-        {
-            var scale = Vector256.Create(Input.Scales[at]);
-            var zero = Vector256.Create(Input.Zeros[at]);
-            var sum = Vector256.Create(Input.Sums[at]);
-            for (var c = 0; c < IntegerPanel.Width; c += 8)
-            {
-                var total = Vector256.Load(tile + c) - zero * Vector256.Load(weightSums + c);
-                if (PanelUnpacker.LeavesZeros(Layer.Bits)) total -= sum * Vector256.Load(zeros + c);
-                var y = first ? Vector256<float>.Zero : Vector256.Load(outputs + c);
-                Vector256.FusedMultiplyAdd(scale * Vector256.Load(scales + c), Vector256.ConvertToSingle(total), y).Store(outputs + c);
-            }
-        }
-
         /// <summary>Bias, activation, and the codes of whole groups.</summary>
-        private readonly void QuantizeBlock(int firstColumn, int columns, int firstRow, int rows, float* outputs, float* line)
+        private readonly void QuantizeBlock(int firstColumn, int columns, int firstRow, int rows, float* outputs, long panelStride, float* line)
         {
             for (var row = 0; row < rows; row++)
             {
                 for (var column = 0; column < columns; column += TSimd.Lanes)
                 {
-                    var source = outputs + (long)(column / IntegerPanel.Width) * IntegerPanel.Width * rows + row * IntegerPanel.Width + column % IntegerPanel.Width;
+                    var source = outputs + column / IntegerPanel.Width * panelStride + row * IntegerPanel.Width + column % IntegerPanel.Width;
                     var y = TSimd.Add(TSimd.Load(source), TSimd.Load(Layer.Bias + firstColumn + column));
                     TSimd.Store(VectorMath<TSimd, TVec>.Apply(Activation, y), line + column);
                 }

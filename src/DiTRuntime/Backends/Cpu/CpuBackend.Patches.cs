@@ -59,7 +59,6 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         base.Dispose(disposing);
         if (!disposing) return;
         _patches?.Dispose();
-        _ones?.Dispose();
         _staging?.Dispose();
         _zeroPixel?.Dispose();
         _moments?.Dispose();

@@ -19,7 +19,7 @@ internal static unsafe class ActivationKernel
             ? Range(x, count)
             : (target.StaticRanges[group], (int)target.StaticRanges[target.GroupCount + group]);
         var codes = target.Codes + row * target.CodeStride + group * target.GroupSize;
-        var at = row * target.GroupCount + group;
+        var at = group * target.RowStride + row;
         target.Scales[at] = scale;
         target.Zeros[at] = zero;
         target.Sums[at] = Encode(x, count, 1 / scale, zero, codes);
@@ -33,17 +33,11 @@ internal static unsafe class ActivationKernel
         for (; i <= count - 8; i += 8)
         {
             var v = Vector256.Load(x + i);
-            min = Vector256.ConditionalSelect(Vector256.LessThan(v, min), v, min);
-            max = Vector256.ConditionalSelect(Vector256.GreaterThan(v, max), v, max);
+            min = Vector256.MinNative(v, min);
+            max = Vector256.MaxNative(v, max);
         }
 
-        float smallest = 0, largest = 0;
-        for (var lane = 0; lane < 8; lane++)
-        {
-            smallest = MathF.Min(smallest, min.GetElement(lane));
-            largest = MathF.Max(largest, max.GetElement(lane));
-        }
-
+        var (smallest, largest) = (Least(min), -Least(-max));
         for (; i < count; i++)
         {
             smallest = MathF.Min(smallest, x[i]);
@@ -51,6 +45,13 @@ internal static unsafe class ActivationKernel
         }
 
         return ActivationQuantizer.Range(smallest, largest);
+    }
+
+    private static float Least(Vector256<float> values)
+    {
+        var four = Vector128.MinNative(values.GetLower(), values.GetUpper());
+        var two = Vector128.MinNative(four, Vector128.Shuffle(four, Vector128.Create(2, 3, 0, 1)));
+        return Vector128.MinNative(two, Vector128.Shuffle(two, Vector128.Create(1, 0, 3, 2))).ToScalar();
     }
 
     /// <summary>Writes the codes and returns their sum.</summary>
@@ -85,8 +86,8 @@ internal static unsafe class ActivationKernel
     {
         // Beyond ±512 every code is clamped anyway, and the conversion to integers stays defined.
         var limit = Vector256.Create(512f);
-        var scaled = Vector256.Max(Vector256.Min(x * inverse, limit), -limit);
-        var code = Vector256.ConvertToInt32(Vector256.Round(scaled)) + zero;
+        var scaled = Vector256.MaxNative(Vector256.MinNative(x * inverse, limit), -limit);
+        var code = Vector256.ConvertToInt32Native(Vector256.Round(scaled)) + zero;
         return Vector256.Min(Vector256.Max(code, Vector256<int>.Zero), Vector256.Create(ActivationQuantizer.MaxCode));
     }
 }
@@ -100,6 +101,7 @@ internal unsafe struct ActivationTarget
     public int* Zeros;
     public int* Sums;
     public float* StaticRanges;
+    public long RowStride;
     public int GroupCount;
     public int GroupSize;
 
@@ -111,6 +113,7 @@ internal unsafe struct ActivationTarget
         Zeros = tensor.Zeros;
         Sums = tensor.Sums;
         StaticRanges = tensor.StaticRanges;
+        RowStride = tensor.RowStride;
         GroupCount = tensor.Grid.Count;
         GroupSize = tensor.Grid.Size;
     }

@@ -38,6 +38,15 @@ internal static unsafe class CodeReader
         return kept & (ulong.MaxValue >> (8 * (Step - count)));
     }
 
+    /// <summary>The sum of the eight bytes: pairs of them in 16 bits, then all four pairs by one multiplication.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int Sum(ulong eight)
+    {
+        const ulong evenBytes = 0x00ff00ff00ff00ff;
+        var pairs = (eight & evenBytes) + ((eight >> 8) & evenBytes);
+        return (int)((pairs * 0x0001000100010001ul) >> 48);
+    }
+
     /// <summary>A byte in all eight places.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Repeat(byte value) => value * 0x0101010101010101ul;

@@ -11,13 +11,13 @@ internal readonly unsafe struct DotProductAvx2 : IDotProduct
 {
     public static int TileRows => 2;
 
-    public static void Multiply(byte** rows, int quads, sbyte* panel, int* sums)
+    public static void Multiply(byte* rows, int stride, int quads, sbyte* panel, in GroupTerms terms, float* outputs)
     {
-        var a0 = (int*)rows[0];
-        var a1 = (int*)rows[1];
+        var a0 = (int*)rows;
+        var a1 = (int*)(rows + stride);
         Vector256<int> c00 = default, c01 = default, c02 = default, c03 = default;
         Vector256<int> c10 = default, c11 = default, c12 = default, c13 = default;
-        for (nint k = 0; k < quads; k++, panel += 64)
+        for (nint k = 0; k < quads; k++, panel += 4 * IntegerPanel.Width)
         {
             var x0 = Spread(a0[k]);
             var x1 = Spread(a1[k]);
@@ -35,10 +35,8 @@ internal readonly unsafe struct DotProductAvx2 : IDotProduct
             c13 += Avx2.MultiplyAddAdjacent(x1, b);
         }
 
-        Join(c00, c01).Store(sums);
-        Join(c02, c03).Store(sums + 8);
-        Join(c10, c11).Store(sums + 16);
-        Join(c12, c13).Store(sums + 24);
+        terms.Add(Join(c00, c01), Join(c02, c03), 0, outputs);
+        terms.Add(Join(c10, c11), Join(c12, c13), 1, outputs);
     }
 
     /// <summary>Four u8 as 16-bit values, four times over.</summary>

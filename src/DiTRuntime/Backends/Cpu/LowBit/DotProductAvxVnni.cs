@@ -11,21 +11,23 @@ internal readonly unsafe struct DotProductAvxVnni : IDotProduct
 {
     public static int TileRows => 6;
 
-    public static void Multiply(byte** rows, int quads, sbyte* panel, int* sums)
+    public static void Multiply(byte* rows, int stride, int quads, sbyte* panel, in GroupTerms terms, float* outputs)
     {
-        var a0 = (int*)rows[0];
-        var a1 = (int*)rows[1];
-        var a2 = (int*)rows[2];
-        var a3 = (int*)rows[3];
-        var a4 = (int*)rows[4];
-        var a5 = (int*)rows[5];
+        // A copy of its own: through the reference every field would be loaded anew after each store.
+        var own = terms;
+        var a0 = (int*)rows;
+        var a1 = (int*)(rows + 1 * (nint)stride);
+        var a2 = (int*)(rows + 2 * (nint)stride);
+        var a3 = (int*)(rows + 3 * (nint)stride);
+        var a4 = (int*)(rows + 4 * (nint)stride);
+        var a5 = (int*)(rows + 5 * (nint)stride);
         Vector256<int> c00 = default, c01 = default;
         Vector256<int> c10 = default, c11 = default;
         Vector256<int> c20 = default, c21 = default;
         Vector256<int> c30 = default, c31 = default;
         Vector256<int> c40 = default, c41 = default;
         Vector256<int> c50 = default, c51 = default;
-        for (nint k = 0; k < quads; k++, panel += 64)
+        for (nint k = 0; k < quads; k++, panel += 4 * IntegerPanel.Width)
         {
             var b0 = Vector256.Load(panel);
             var b1 = Vector256.Load(panel + 32);
@@ -49,17 +51,11 @@ internal readonly unsafe struct DotProductAvxVnni : IDotProduct
             c51 = AvxVnni.MultiplyWideningAndAdd(c51, x5, b1);
         }
 
-        c00.Store(sums);
-        c01.Store(sums + 8);
-        c10.Store(sums + 16);
-        c11.Store(sums + 24);
-        c20.Store(sums + 32);
-        c21.Store(sums + 40);
-        c30.Store(sums + 48);
-        c31.Store(sums + 56);
-        c40.Store(sums + 64);
-        c41.Store(sums + 72);
-        c50.Store(sums + 80);
-        c51.Store(sums + 88);
+        own.Add(c00, c01, 0, outputs);
+        own.Add(c10, c11, 1, outputs);
+        own.Add(c20, c21, 2, outputs);
+        own.Add(c30, c31, 3, outputs);
+        own.Add(c40, c41, 4, outputs);
+        own.Add(c50, c51, 5, outputs);
     }
 }

@@ -8,15 +8,16 @@ internal readonly unsafe struct DotProductPortable : IDotProduct
 {
     public static int TileRows => 1;
 
-    public static void Multiply(byte** rows, int quads, sbyte* panel, int* sums)
+    public static void Multiply(byte* rows, int stride, int quads, sbyte* panel, in GroupTerms terms, float* outputs)
     {
+        var sums = stackalloc int[IntegerPanel.Width];
         for (var column = 0; column < IntegerPanel.Width; column += 4)
         {
             // Each vector holds the four running sums of one column, by position in its quad.
             Vector128<int> c0 = default, c1 = default, c2 = default, c3 = default;
             for (var k = 0; k < quads; k++)
             {
-                var x = Vector128.Create(Widen(rows[0] + 4 * k)).AsInt16();
+                var x = Vector128.Create(Widen(rows + 4 * k)).AsInt16();
                 var w = Vector128.Load(panel + 64 * k + 4 * column);
                 var low = x * Vector128.WidenLower(w);
                 var high = x * Vector128.WidenUpper(w);
@@ -31,6 +32,8 @@ internal readonly unsafe struct DotProductPortable : IDotProduct
             sums[column + 2] = Vector128.Sum(c2);
             sums[column + 3] = Vector128.Sum(c3);
         }
+
+        terms.Add(Vector256.Load(sums), Vector256.Load(sums + 8), 0, outputs);
     }
 
     /// <summary>Four u8 as four 16-bit values.</summary>

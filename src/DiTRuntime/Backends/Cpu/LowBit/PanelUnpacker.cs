@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
 
 namespace DiTRuntime.Backends.Cpu.LowBit;
 
@@ -21,7 +22,8 @@ internal static unsafe class PanelUnpacker
     /// <param name="panel">out s8 [⌈length/4⌉, 16, 4]; zeros past the rows and past the group.</param>
     /// <param name="scales">out [16]: s.</param>
     /// <param name="zeros">out [16]: what <see cref="LeavesZeros"/> says, else 0.</param>
-    public static void Unpack(CpuGroupLinear layer, int firstOutput, int group, sbyte* panel, float* scales, int* zeros)
+    /// <param name="sums">out [16]: Σ (q − Z).</param>
+    public static void Unpack(CpuGroupLinear layer, int firstOutput, int group, sbyte* panel, float* scales, int* zeros, int* sums)
     {
         var grid = layer.Grid;
         var (start, length) = (grid.Start(group), grid.Length(group));
@@ -32,7 +34,7 @@ internal static unsafe class PanelUnpacker
         {
             if (column >= columns)
             {
-                (scales[column], zeros[column]) = (0, 0);
+                (scales[column], zeros[column], sums[column]) = (0, 0, 0);
                 continue;
             }
 
@@ -41,27 +43,41 @@ internal static unsafe class PanelUnpacker
             scales[column] = layer.Scales[index];
             zeros[column] = LeavesZeros(layer.Bits) ? zero - 128 : 0;
             var codes = layer.Codes + (long)(firstOutput + column) * layer.RowBytes + (long)start * layer.Bits / 8;
-            UnpackColumn(codes, layer.Bits, length, LeavesZeros(layer.Bits) ? (byte)128 : zero, (uint*)panel + column);
+            Prefetch(codes + length * layer.Bits / 8, length * layer.Bits / 8);
+            var sum = UnpackColumn(codes, layer.Bits, length, LeavesZeros(layer.Bits) ? (byte)128 : zero, (uint*)panel + column);
+            sums[column] = sum - length * zero;
         }
     }
 
-    private static void UnpackColumn(byte* codes, int bits, int length, byte offset, uint* panel)
+    /// <summary>Asks for the row's next group, which is wanted after some thousand cycles: rows lie too far apart for the machine to guess.</summary>
+    private static void Prefetch(byte* codes, int byteCount)
+    {
+        if (!Sse.IsSupported) return;
+        for (var at = 0; at < byteCount; at += 64) Sse.Prefetch0(codes + at);
+    }
+
+    /// <summary>Writes q − offset and returns Σ q.</summary>
+    private static int UnpackColumn(byte* codes, int bits, int length, byte offset, uint* panel)
     {
         var offsets = CodeReader.Repeat(offset);
-        var k = 0;
+        var (k, sum) = (0, 0);
         for (; k <= length - CodeReader.Step; k += CodeReader.Step, codes += bits)
         {
-            var signed = Subtract(CodeReader.ReadEight(codes, bits), bits, offsets);
+            var eight = CodeReader.ReadEight(codes, bits);
+            sum += CodeReader.Sum(eight);
+            var signed = Subtract(eight, bits, offsets);
             panel[k / 4 * IntegerPanel.Width] = (uint)signed;
             panel[(k / 4 + 1) * IntegerPanel.Width] = (uint)(signed >> 32);
         }
 
-        if (k == length) return;
+        if (k == length) return sum;
         var last = length - k;
+        var codesLeft = CodeReader.ReadLast(codes, bits, last);
         // Bytes past the last code stay zero, so that they add nothing.
-        var rest = Subtract(CodeReader.ReadLast(codes, bits, last), bits, offsets) & (ulong.MaxValue >> (8 * (CodeReader.Step - last)));
+        var rest = Subtract(codesLeft, bits, offsets) & (ulong.MaxValue >> (8 * (CodeReader.Step - last)));
         panel[k / 4 * IntegerPanel.Width] = (uint)rest;
         if (last > 4) panel[(k / 4 + 1) * IntegerPanel.Width] = (uint)(rest >> 32);
+        return sum + CodeReader.Sum(codesLeft);
     }
 
     /// <summary>q − offset in each byte.</summary>
