@@ -33,7 +33,10 @@ public sealed record LayerFormat(GroupFormat? Weights, ActivationMode Activation
         ? "dense"
         : $"w{Weights.Bits}a{(Activations == ActivationMode.Float ? 16 : ActivationFormat.Bits)} {(Weights.GroupSize == 0 ? "per row" : $"g{Weights.GroupSize}")}{(Activations == ActivationMode.Static ? " static" : "")}";
 
-    /// <summary>The tensors that hold a layer.</summary>
+    /// <summary>
+    /// The tensors that hold a layer. They come one by one: when a later one is described, the earlier ones have been found in the file, so that
+    /// no count of a hostile file overflows.
+    /// </summary>
     /// <param name="name">The layer's name.</param>
     /// <param name="shape">Shape of the weight [N, ...]; what follows N counts into K.</param>
     /// <param name="biasType">F16 or F32; null where there is no bias.</param>
