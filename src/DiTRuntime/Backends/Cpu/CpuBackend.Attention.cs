@@ -27,6 +27,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         job.QueryParts = Math.Clamp(DivideUp(2 * ThreadCount, samples * headCount), 1, most);
         Pool.Run(job, samples * headCount * job.QueryParts, checked(job.ScratchFloats * sizeof(float)));
         FinishStaging(floats, output);
+        KeepAlive(qkv, output);
     }
 
     private struct AttentionJob : IJob

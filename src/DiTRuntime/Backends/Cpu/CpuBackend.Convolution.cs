@@ -30,6 +30,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
                 Floats(output), layer.Outputs, prepared.Bias, options.Activation, options.Residual is null ? null : Floats(options.Residual)),
         };
         Pool.Run(job, job.PanelCount * DivideUp(job.PixelCount, RowBlock), RowBlock * PanelWidth * sizeof(float));
+        KeepAlive(input, layer, output, options.Residual);
     }
 
     private void GrowZeroPixel(int channels)

@@ -21,13 +21,16 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         if (input is CpuActivations quantized)
         {
             RunGroupLinear(quantized, TensorCheck.Prepared<CpuGroupLinear>(layer), epilogue, output);
-            return;
+        }
+        else
+        {
+            var floats = Staging(output);
+            if (layer is CpuGroupLinear packed) RunWeightOnly(Floats(input), input.RowCount, packed, epilogue, floats);
+            else RunLinear(Floats(input), input.RowCount, TensorCheck.Prepared<CpuLinear>(layer), epilogue, floats);
+            FinishStaging(floats, output);
         }
 
-        var floats = Staging(output);
-        if (layer is CpuGroupLinear packed) RunWeightOnly(Floats(input), input.RowCount, packed, epilogue, floats);
-        else RunLinear(Floats(input), input.RowCount, TensorCheck.Prepared<CpuLinear>(layer), epilogue, floats);
-        FinishStaging(floats, output);
+        KeepAlive(input, layer, output, epilogue.Gate?.Table, epilogue.Gate?.RowOfSample);
     }
 
     private void RunLinear(float* input, int rowCount, CpuLinear layer, in Epilogue epilogue, Tensor output)

@@ -25,6 +25,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             Epsilon = epsilon,
         };
         Pool.Run(job, DivideUp(job.RowCount, RowsPerTask), job.Width * sizeof(float));
+        KeepAlive(tokens, modulation.Table, modulation.RowOfSample, output);
     }
 
     private struct NormModulateJob : IJob

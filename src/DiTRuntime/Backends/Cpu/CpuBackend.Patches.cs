@@ -35,6 +35,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         Pool.Run(job, tokens.Shape[0]);
         if (projection is CpuGroupLinear packed) RunWeightOnly(_patches.Floats, rowCount, packed, Epilogue.Residual, tokens);
         else RunLinear(_patches.Floats, rowCount, TensorCheck.Prepared<CpuLinear>(projection), Epilogue.Residual, tokens);
+        KeepAlive(latents, imageOfSample, projection, positions, tokens);
     }
 
     /// <inheritdoc/>
@@ -51,6 +52,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             Width = patches.RowLength,
         };
         Pool.Run(job, output.Shape[0]);
+        KeepAlive(patches, output);
     }
 
     /// <inheritdoc/>

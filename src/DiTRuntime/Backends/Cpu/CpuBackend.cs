@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
@@ -168,6 +169,20 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>(int threadCount, In
     private static float* Floats(Tensor tensor) => ((CpuTensor)tensor).Floats;
 
     private static int* Integers(Tensor tensor) => ((CpuTensor)tensor).Integers;
+
+    /// <summary>
+    /// Keeps what an operation holds pointers into from being collected before it ends: a caller may drop its last reference
+    /// with the call.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void KeepAlive(object? a, object? b, object? c = null, object? d = null, object? e = null)
+    {
+        GC.KeepAlive(a);
+        GC.KeepAlive(b);
+        GC.KeepAlive(c);
+        GC.KeepAlive(d);
+        GC.KeepAlive(e);
+    }
 
     private static int DivideUp(int value, int divisor) => (value + divisor - 1) / divisor;
 }
