@@ -37,6 +37,7 @@ internal static unsafe class Gptq
         var (rowCount, inputs) = (weights.RowCount, weights.ColumnCount);
         var groupCount = format.Grid(inputs).Count;
         var result = new GroupCodes(new byte[rowCount * inputs], new Half[rowCount * groupCount], new byte[rowCount * groupCount]);
+        ClearDeadColumns(weights, factor);
         using var errorBuffer = new NativeBuffer((long)rowCount * BlockColumns * sizeof(float));
         var errors = errorBuffer.Floats;
         foreach (var (start, end) in Blocks(format.Grid(inputs)))
@@ -54,6 +55,16 @@ internal static unsafe class Gptq
         }
 
         return result;
+    }
+
+    /// <summary>Nothing depends on these weights, and without them the ranges of their groups are narrower.</summary>
+    private static void ClearDeadColumns(Matrix weights, InverseFactor factor)
+    {
+        for (var column = 0; column < factor.Size; column++)
+        {
+            if (!factor.IsDead(column)) continue;
+            for (var row = 0; row < weights.RowCount; row++) weights.Row(row)[column] = 0;
+        }
     }
 
     /// <summary>
@@ -77,7 +88,6 @@ internal static unsafe class Gptq
         var grid = format.Grid(inputs);
         for (var i = from; i < to; i++)
         {
-            if (factor.IsDead(i)) w[i] = 0;
             var group = row * grid.Count + i / grid.Size;
             if (i % grid.Size == 0) (result.Scales[group], result.Zeros[group]) = GroupQuantizer.FindRange(new ReadOnlySpan<float>(w + i, grid.Length(i / grid.Size)), format.Bits, rule);
             var code = GroupQuantizer.Quantize(w[i], result.Scales[group], result.Zeros[group], format.Bits);

@@ -55,12 +55,6 @@ public sealed record QuantizeSettings
     /// <summary>Whether the model has to be run for it.</summary>
     public bool NeedsCalibration => Method == QuantizeMethod.Gptq || Activations == ActivationMode.Static;
 
-    /// <summary>The format of a layer.</summary>
-    /// <param name="layer">Official name.</param>
-    /// <param name="readsTokens">Whether it is one of qkv, proj, fc1 and fc2.</param>
-    public LayerFormat FormatOf(string layer, bool readsTokens) =>
-        new(new GroupFormat(WeightBits, Groups.GetValueOrDefault(layer, GroupSize)), readsTokens ? Activations : ActivationMode.Float);
-
     /// <summary>Refuses group sizes of layers that the model does not have in its blocks.</summary>
     /// <exception cref="UsageException">A name that is no layer of a block.</exception>
     public void CheckGroups(DiTWeights weights)
