@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using DiTRuntime.Models;
 using DiTRuntime.Quantization;
 
@@ -55,12 +56,47 @@ public sealed record QuantizeSettings
     /// <summary>Whether the model has to be run for it.</summary>
     public bool NeedsCalibration => Method == QuantizeMethod.Gptq || Activations == ActivationMode.Static;
 
-    /// <summary>Refuses group sizes of layers that the model does not have in its blocks.</summary>
-    /// <exception cref="UsageException">A name that is no layer of a block.</exception>
-    public void CheckGroups(DiTWeights weights)
+    /// <summary>The format of every layer.</summary>
+    /// <exception cref="UsageException">A group size for what is no linear layer of a block, or bits or a group that do not exist.</exception>
+    public PackedModelPlan Plan(DiTConfig config)
     {
-        var known = weights.Blocks.SelectMany(BlockLayers.Of).Select(layer => layer.Name).ToHashSet(StringComparer.Ordinal);
-        if (Groups.Keys.FirstOrDefault(name => !known.Contains(name)) is { } stranger)
-            throw new UsageException($"--groups names {stranger}, which is no linear layer of the model's {weights.Blocks.Count} blocks");
+        var uniform = PackedModelPlan.Uniform(config, new GroupFormat(WeightBits, GroupSize), Activations, PackAll);
+        var formats = uniform.Formats.ToDictionary(StringComparer.Ordinal);
+        foreach (var (layer, group) in Groups)
+        {
+            if (!formats.TryGetValue(layer, out var format) || !layer.StartsWith("blocks.", StringComparison.Ordinal))
+                throw new UsageException($"--groups names {layer}, which is no linear layer of the model's {config.Depth} blocks");
+            formats[layer] = format with { Weights = format.Weights! with { GroupSize = group } };
+        }
+
+        var plan = uniform with { Formats = formats };
+        plan.Check();
+        return plan;
+    }
+
+    /// <summary>The record of the method that goes into the file: all that the codes follow from, and nothing else.</summary>
+    public string MethodJson()
+    {
+        var json = new JsonObject
+        {
+            ["method"] = MethodName,
+            ["wbits"] = WeightBits,
+            ["abits"] = Activations == ActivationMode.Float ? 16 : ActivationFormat.Bits,
+            ["activations"] = Activations.ToString().ToLowerInvariant(),
+            ["group"] = GroupSize,
+            ["range"] = Range == RangeRule.MinMax ? "minmax" : "mse",
+        };
+        if (NeedsCalibration)
+        {
+            json["samples"] = SampleCount;
+            json["seed"] = Seed;
+            json["steps"] = CalibrationSet.StepCount;
+            json["guidance"] = CalibrationSet.GuidanceScale;
+            json["compat"] = Compatibility.ToString().ToLowerInvariant();
+        }
+
+        if (Method == QuantizeMethod.Gptq) json["damping"] = Gptq.DampingRatio;
+        json["tool"] = $"DiTRuntime {typeof(QuantizeSettings).Assembly.GetName().Version?.ToString(3)}";
+        return json.ToJsonString();
     }
 }
