@@ -4,9 +4,9 @@ namespace DiTRuntime.Tests.Models;
 /// The digit classifier that judges generated digits: conv1, conv2, conv3 (3×3, stride 2, padding 1, ReLU), fc1 (ReLU), fc2,
 /// as the metadata of digits-judge.safetensors gives it.
 /// </summary>
-internal sealed class DigitJudge
+internal sealed class NaiveDigitJudge
 {
-    private readonly GoldenTensors _weights = GoldenTensors.Load(TestFiles.Model("digits-judge.safetensors"));
+    private readonly GoldenTensors _weights = GoldenTensors.Load(Path.Combine(TestFiles.Root, "src/DiTRuntime.Calibration/Evaluation/digits-judge.safetensors"));
 
     /// <summary>The digit an image shows.</summary>
     /// <param name="image">[1, 32, 32] in [−1, 1].</param>
