@@ -12,6 +12,13 @@ internal sealed class NaiveDigitJudge
     /// <param name="image">[1, 32, 32] in [−1, 1].</param>
     public int Classify(float[] image)
     {
+        var scores = Scores(image);
+        return Array.IndexOf(scores, scores.Max());
+    }
+
+    /// <summary>Ten scores, before the softmax.</summary>
+    public float[] Scores(float[] image)
+    {
         var (x, side) = (image, 32);
         foreach (var layer in new[] { "conv1", "conv2", "conv3" })
         {
@@ -19,8 +26,7 @@ internal sealed class NaiveDigitJudge
             side /= 2;
         }
 
-        var scores = Dense(Dense(x, "fc1", relu: true), "fc2", relu: false);
-        return Array.IndexOf(scores, scores.Max());
+        return Dense(Dense(x, "fc1", relu: true), "fc2", relu: false);
     }
 
     private float[] Convolve(float[] input, int side, string layer)
