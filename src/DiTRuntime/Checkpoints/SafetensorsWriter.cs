@@ -32,6 +32,17 @@ public static class SafetensorsWriter
     public static void Write(
         Stream stream, IReadOnlyDictionary<string, string> metadata, IReadOnlyList<TensorDescription> tensors, Action<TensorDescription, Stream> writeElements)
     {
+        var places = Reserve(stream, metadata, tensors);
+        foreach (var tensor in places.Tensors) places.Write(tensor, output => writeElements(tensor, output));
+    }
+
+    /// <summary>Writes the header and leaves room for the tensors, to be filled in any order.</summary>
+    /// <param name="stream">A seekable stream; see <see cref="AtomicFile.Write"/>.</param>
+    /// <param name="metadata">String facts for <c>__metadata__</c>; none are written when empty.</param>
+    /// <param name="tensors">The tensors; they lie with the larger elements first, then by name.</param>
+    /// <exception cref="ArgumentException">Two tensors share a name.</exception>
+    public static SafetensorsPlaces Reserve(Stream stream, IReadOnlyDictionary<string, string> metadata, IReadOnlyList<TensorDescription> tensors)
+    {
         TensorDescription[] ordered = [.. tensors.OrderByDescending(t => t.Type.ByteSize()).ThenBy(t => t.Name, StringComparer.Ordinal)];
         if (ordered.DistinctBy(t => t.Name).Count() != ordered.Length) throw new ArgumentException("two tensors share a name", nameof(tensors));
         var header = Header(metadata, ordered);
@@ -39,13 +50,7 @@ public static class SafetensorsWriter
         BinaryPrimitives.WriteUInt64LittleEndian(length, (ulong)header.Length);
         stream.Write(length);
         stream.Write(header);
-        foreach (var tensor in ordered)
-        {
-            var start = stream.Position;
-            writeElements(tensor, stream);
-            if (stream.Position - start != tensor.ByteCount)
-                throw new InvalidOperationException($"{tensor.Name}: {stream.Position - start} bytes written, {tensor.ByteCount} described");
-        }
+        return new SafetensorsPlaces(stream, ordered);
     }
 
     /// <summary>Writes small tensors that are in memory.</summary>

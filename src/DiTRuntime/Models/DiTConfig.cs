@@ -13,6 +13,9 @@ public enum Compatibility
 /// <summary>The architecture of one DiT: everything the shapes follow from.</summary>
 public sealed record DiTConfig
 {
+    /// <summary>Width of the timestep's features in every published model.</summary>
+    public const int PublishedFrequencySize = 256;
+
     /// <summary>S: side of the latent (image side / 8 with an autoencoder).</summary>
     public required int InputSize { get; init; }
 
@@ -41,7 +44,7 @@ public sealed record DiTConfig
     public required int ClassCount { get; init; }
 
     /// <summary>Width of the timestep's sinusoidal features.</summary>
-    public int FrequencySize { get; init; } = 256;
+    public int FrequencySize { get; init; } = PublishedFrequencySize;
 
     /// <summary>The label that stands for "no class": the last row of the label table.</summary>
     public int NullClass => ClassCount;

@@ -15,7 +15,7 @@ internal sealed class DiTConfigFacts
 
     private const int MaxCharacters = 1 << 20;
 
-    private static readonly string[] s_sources = [DiffusersFolder.ConfigName, "ditruntime.config", MetadataKey];
+    private static readonly string[] s_sources = [DiffusersFolder.ConfigName, PackedModel.ConfigKey, MetadataKey];
 
     private static readonly JsonDocumentOptions s_strict = new() { AllowDuplicateProperties = false };
 
@@ -90,6 +90,7 @@ internal sealed class DiTConfigFacts
             json.WriteNumber("num_classes", config.ClassCount);
             json.WriteNumber("mlp_ratio", (double)config.MlpSize / config.HiddenSize);
             json.WriteBoolean("learn_sigma", config.LearnsVariance);
+            if (config.FrequencySize != DiTConfig.PublishedFrequencySize) json.WriteNumber("frequency_embedding_size", config.FrequencySize);
             json.WriteEndObject();
         }
 

@@ -13,28 +13,42 @@ internal static class DiTLabels
     public static ClassLabels Read(ICheckpoint checkpoint, DiTConfig config)
     {
         var mayBeImageNet = config is { ClassCount: ImageNetClasses.Count, InChannels: ImageNetChannels };
-        if (!checkpoint.Metadata.ContainsKey(DiffusersFolder.ModelIndexName) || ReadNames(checkpoint, config.ClassCount) is not { } names)
+        if (ReadNames(checkpoint, config.ClassCount) is not { } names)
             return mayBeImageNet ? ImageNetClasses.Labels : ClassLabels.Unknown;
         return new ClassLabels(names, mayBeImageNet && ImageNetClasses.AreNamedBy(names) ? ImageNetClasses.WordNetIds : []);
     }
 
+    /// <summary>The labels of a packed file, or those of a pipeline's index; null where there are none.</summary>
     private static string[]? ReadNames(ICheckpoint checkpoint, int classCount)
     {
         string[]? names = null;
-        DiTConfigFacts.ReadObject(checkpoint, DiffusersFolder.ModelIndexName, root =>
+        if (checkpoint.Metadata.ContainsKey(PackedModel.LabelsKey))
         {
-            if (!root.TryGetProperty("id2label", out var labels) || labels.ValueKind != JsonValueKind.Object) return;
-            names = new string[classCount];
-            Array.Fill(names, "");
-            foreach (var label in labels.EnumerateObject())
+            DiTConfigFacts.ReadObject(checkpoint, PackedModel.LabelsKey, labels => names = ReadNames(checkpoint, PackedModel.LabelsKey, labels, classCount));
+        }
+        else if (checkpoint.Metadata.ContainsKey(DiffusersFolder.ModelIndexName))
+        {
+            DiTConfigFacts.ReadObject(checkpoint, DiffusersFolder.ModelIndexName, root =>
             {
-                if (!int.TryParse(label.Name, out var index) || index < 0 || index >= classCount || label.Value.ValueKind != JsonValueKind.String)
-                    throw Wrong(checkpoint, $"id2label names class {TensorRules.Printable(label.Name)}; the label table has classes 0 to {classCount - 1}");
-                names[index] = TensorRules.Printable(label.Value.GetString()!, LongestLabel);
-            }
-        });
+                if (root.TryGetProperty("id2label", out var labels) && labels.ValueKind == JsonValueKind.Object)
+                    names = ReadNames(checkpoint, $"{DiffusersFolder.ModelIndexName}: id2label", labels, classCount);
+            });
+        }
+
         return names;
     }
 
-    private static InvalidFileException Wrong(ICheckpoint checkpoint, string problem) => new(checkpoint.Path, $"{DiffusersFolder.ModelIndexName}: {problem}");
+    private static string[] ReadNames(ICheckpoint checkpoint, string where, JsonElement labels, int classCount)
+    {
+        var names = new string[classCount];
+        Array.Fill(names, "");
+        foreach (var label in labels.EnumerateObject())
+        {
+            if (!int.TryParse(label.Name, out var index) || index < 0 || index >= classCount || label.Value.ValueKind != JsonValueKind.String)
+                throw new InvalidFileException(checkpoint.Path, $"{where} names class {TensorRules.Printable(label.Name)}; the label table has classes 0 to {classCount - 1}");
+            names[index] = TensorRules.Printable(label.Value.GetString()!, LongestLabel);
+        }
+
+        return names;
+    }
 }

@@ -4,7 +4,17 @@ namespace DiTRuntime.Models;
 /// <param name="Name">"blocks.3.attn.qkv"; the tensors are <c>Name.weight</c> and <c>Name.bias</c>.</param>
 /// <param name="Shape">Shape of the weight; the bias has the first extent.</param>
 /// <param name="HasBias">Whether there is a bias.</param>
-internal sealed record DiTLayer(string Name, int[] Shape, bool HasBias = true);
+internal sealed record DiTLayer(string Name, int[] Shape, bool HasBias = true)
+{
+    /// <summary>K: what one output is computed from.</summary>
+    public int Inputs => Shape.Skip(1).Aggregate(1, (product, extent) => checked(product * extent));
+
+    /// <summary>Whether it belongs to a block.</summary>
+    public bool IsInBlock => Name.StartsWith("blocks.", StringComparison.Ordinal);
+
+    /// <summary>Whether it is a layer of attention or MLP, which reads every token; adaLN reads one row per sample.</summary>
+    public bool ReadsTokens => IsInBlock && !Name.EndsWith(".adaLN_modulation.1", StringComparison.Ordinal);
+}
 
 /// <summary>A tensor that a layout demands.</summary>
 internal sealed record ExpectedTensor(string Name, int[] Shape);

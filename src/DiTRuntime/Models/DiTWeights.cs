@@ -50,6 +50,14 @@ public sealed class DiTWeights : IDisposable
     /// <summary>Facts worth telling the user about the reading: copies dropped, positions recomputed.</summary>
     public IReadOnlyList<string> Remarks { get; init; } = [];
 
+    /// <summary>Every layer, in the order of the forward pass.</summary>
+    public IEnumerable<LinearWeight> Layers =>
+    [
+        PatchEmbed, TimestepIn, TimestepOut, LabelTable,
+        .. Blocks.SelectMany(block => new[] { block.Modulation, block.Qkv, block.Projection, block.Fc1, block.Fc2 }),
+        FinalModulation, FinalLinear,
+    ];
+
     /// <inheritdoc/>
     public void Dispose() => Checkpoint.Dispose();
 }

@@ -34,26 +34,44 @@ public static class DiTWeightsLoader
 
     internal static DiTWeights Load(ICheckpoint checkpoint, DiTLoadOptions options)
     {
+        if (PackedModel.Recognises(checkpoint)) return PackedModel.Read(checkpoint, options);
         var layout = LayoutOf(checkpoint);
         var config = DiTConfigReader.Read(checkpoint, layout, options);
         Audit(checkpoint, layout, config);
         var remarks = new List<string>();
         var copies = DropCopies(checkpoint, layout, config);
         if (copies > 0) remarks.Add($"{copies} copies of the embedders' tensors are identical and were dropped");
-        var (sized, positions) = Positions(checkpoint, layout, config, options, remarks);
+        CheckpointTensor? stored = null;
+        if (layout.StoresPositions) checkpoint.TryGet("pos_embed", out stored);
         var source = new LayerSource(checkpoint, layout);
+        return Assemble(checkpoint, config, options, stored, layer => source.Linear(layer.Name, layer.HasBias), remarks);
+    }
+
+    /// <summary>Puts the layers of a checked file together.</summary>
+    /// <param name="checkpoint">The file.</param>
+    /// <param name="config">The architecture at the size the file was made for.</param>
+    /// <param name="options">What the user says.</param>
+    /// <param name="storedPositions">The file's positions, if it has them.</param>
+    /// <param name="linear">Makes a layer.</param>
+    /// <param name="remarks">What the user shall be told; may grow.</param>
+    internal static DiTWeights Assemble(
+        ICheckpoint checkpoint, DiTConfig config, DiTLoadOptions options, CheckpointTensor? storedPositions, Func<DiTLayer, LinearWeight> linear, List<string> remarks)
+    {
+        var (sized, positions) = Positions(checkpoint, storedPositions, config, options, remarks);
+        var layers = DiTLayout.Layers(config).ToDictionary(layer => layer.Name, linear, StringComparer.Ordinal);
         return new DiTWeights
         {
             Config = sized,
             Checkpoint = checkpoint,
-            PatchEmbed = source.Linear("x_embedder.proj"),
+            PatchEmbed = layers["x_embedder.proj"],
             Positions = positions,
-            TimestepIn = source.Linear("t_embedder.mlp.0"),
-            TimestepOut = source.Linear("t_embedder.mlp.2"),
-            LabelTable = source.Linear("y_embedder.embedding_table", hasBias: false),
-            Blocks = [.. Enumerable.Range(0, config.Depth).Select(source.Block)],
-            FinalModulation = source.Linear("final_layer.adaLN_modulation.1"),
-            FinalLinear = source.Linear("final_layer.linear"),
+            TimestepIn = layers["t_embedder.mlp.0"],
+            TimestepOut = layers["t_embedder.mlp.2"],
+            LabelTable = layers["y_embedder.embedding_table"],
+            Blocks = [.. Enumerable.Range(0, config.Depth).Select(i => $"blocks.{i}.").Select(block => new BlockWeights(
+                layers[block + "adaLN_modulation.1"], layers[block + "attn.qkv"], layers[block + "attn.proj"], layers[block + "mlp.fc1"], layers[block + "mlp.fc2"]))],
+            FinalModulation = layers["final_layer.adaLN_modulation.1"],
+            FinalLinear = layers["final_layer.linear"],
             Labels = DiTLabels.Read(checkpoint, config),
             Remarks = remarks,
         };
@@ -140,15 +158,10 @@ public static class DiTWeightsLoader
     }
 
     private static (DiTConfig Config, float[] Positions) Positions(
-        ICheckpoint checkpoint, DiTLayout layout, DiTConfig config, DiTLoadOptions options, List<string> remarks)
+        ICheckpoint checkpoint, CheckpointTensor? stored, DiTConfig config, DiTLoadOptions options, List<string> remarks)
     {
         var size = options.InputSize ?? config.InputSize;
-        if (size == config.InputSize && layout.StoresPositions)
-        {
-            checkpoint.TryGet("pos_embed", out var stored);
-            return (config, LayerSource.Values(stored!));
-        }
-
+        if (size == config.InputSize && stored is not null) return (config, LayerSource.Values(stored));
         PositionEmbedding.CheckInputSize(size, config.PatchSize);
         if (config.HiddenSize % 4 != 0)
             throw new InvalidFileException(checkpoint.Path, $"the width {config.HiddenSize} is no multiple of 4, so its positions cannot be computed");
@@ -159,14 +172,7 @@ public static class DiTWeightsLoader
     /// <summary>Builds layers from the tensors of an audited file.</summary>
     private sealed class LayerSource(ICheckpoint checkpoint, DiTLayout layout)
     {
-        public BlockWeights Block(int index) => new(
-            Linear($"blocks.{index}.adaLN_modulation.1"),
-            Linear($"blocks.{index}.attn.qkv"),
-            Linear($"blocks.{index}.attn.proj"),
-            Linear($"blocks.{index}.mlp.fc1"),
-            Linear($"blocks.{index}.mlp.fc2"));
-
-        public DenseWeight Linear(string layer, bool hasBias = true)
+        public DenseWeight Linear(string layer, bool hasBias)
         {
             var parts = layout.Parts(layer);
             float[]? bias = hasBias ? [.. parts.SelectMany(part => Values(Tensor(part + ".bias")))] : null;

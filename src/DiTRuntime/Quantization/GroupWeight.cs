@@ -24,12 +24,15 @@ public sealed record GroupFormat(int Bits, int GroupSize)
     public int ZeroBytes(int rowCount, int rowLength) => BitPacking.ByteCount((long)rowCount * Grid(rowLength).Count, Bits);
 }
 
-/// <summary>A weight of 2 to 8 bits with a scale and a zero point per row and group: w = s(q − Z). It stays in the mapped file.</summary>
+/// <summary>A weight of 2 to 8 bits with a scale and a zero point per row and group: w = s(q − Z).</summary>
 public sealed class GroupWeight : LinearWeight
 {
-    private readonly CheckpointTensor _codes;
-    private readonly CheckpointTensor _scales;
+    private readonly CheckpointTensor? _codes;
+    private readonly CheckpointTensor? _scales;
+    private readonly byte[] _ownCodes = [];
+    private readonly Half[] _ownScales = [];
 
+    /// <summary>A weight that stays in the mapped file.</summary>
     /// <param name="name">The layer's name in the official layout.</param>
     /// <param name="outputs">N.</param>
     /// <param name="inputs">K.</param>
@@ -40,14 +43,34 @@ public sealed class GroupWeight : LinearWeight
     /// <param name="zeros"><c>zero</c> U8, N·G codes packed without gaps.</param>
     public GroupWeight(
         string name, int outputs, int inputs, float[]? bias, GroupFormat format, CheckpointTensor codes, CheckpointTensor scales, CheckpointTensor zeros)
+        : this(name, outputs, inputs, bias, format, zeros.Bytes)
+    {
+        _codes = codes;
+        _scales = scales;
+    }
+
+    /// <summary>A weight in memory, as a calibrator makes it.</summary>
+    /// <param name="name">The layer's name in the official layout.</param>
+    /// <param name="outputs">N.</param>
+    /// <param name="inputs">K.</param>
+    /// <param name="bias">b [N], or null.</param>
+    /// <param name="format">Bits and groups.</param>
+    /// <param name="codes">[N, ⌈K·bits/8⌉], packed.</param>
+    /// <param name="scales">[N, G].</param>
+    /// <param name="zeros">N·G codes packed without gaps.</param>
+    public GroupWeight(string name, int outputs, int inputs, float[]? bias, GroupFormat format, byte[] codes, Half[] scales, byte[] zeros)
+        : this(name, outputs, inputs, bias, format, zeros)
+    {
+        _ownCodes = codes;
+        _ownScales = scales;
+    }
+
+    private GroupWeight(string name, int outputs, int inputs, float[]? bias, GroupFormat format, ReadOnlySpan<byte> zeros)
         : base(name, outputs, inputs, bias)
     {
         Format = format;
-        _codes = codes;
-        _scales = scales;
-        var unpacked = new ushort[outputs * Grid.Count];
-        BitPacking.Unpack(zeros.Bytes, format.Bits, 0, unpacked);
-        Zeros = Array.ConvertAll(unpacked, code => (byte)code);
+        Zeros = new byte[outputs * Grid.Count];
+        BitPacking.Unpack(zeros, format.Bits, Zeros);
     }
 
     /// <summary>Bits and groups.</summary>
@@ -56,11 +79,11 @@ public sealed class GroupWeight : LinearWeight
     /// <summary>The groups of a row.</summary>
     public GroupGrid Grid => Format.Grid(Inputs);
 
-    /// <summary>q [N, ⌈K·bits/8⌉], in the mapped file.</summary>
-    public ReadOnlySpan<byte> Codes => _codes.Bytes;
+    /// <summary>q [N, ⌈K·bits/8⌉], packed.</summary>
+    public ReadOnlySpan<byte> Codes => _codes is null ? _ownCodes : _codes.Bytes;
 
-    /// <summary>s [N, G], in the mapped file.</summary>
-    public ReadOnlySpan<Half> Scales => MemoryMarshal.Cast<byte, Half>(_scales.Bytes);
+    /// <summary>s [N, G].</summary>
+    public ReadOnlySpan<Half> Scales => _scales is null ? _ownScales : MemoryMarshal.Cast<byte, Half>(_scales.Bytes);
 
     /// <summary>Z [N, G], unpacked.</summary>
     public byte[] Zeros { get; }
@@ -68,10 +91,10 @@ public sealed class GroupWeight : LinearWeight
     /// <inheritdoc/>
     public override void CopyRows(int firstRow, int rowCount, Span<float> destination)
     {
-        var codes = new ushort[Inputs];
+        var codes = new byte[Inputs];
         for (var row = firstRow; row < firstRow + rowCount; row++)
         {
-            BitPacking.Unpack(Codes.Slice(row * Format.RowBytes(Inputs), Format.RowBytes(Inputs)), Format.Bits, 0, codes);
+            BitPacking.Unpack(Codes.Slice(row * Format.RowBytes(Inputs), Format.RowBytes(Inputs)), Format.Bits, codes);
             var target = destination.Slice((row - firstRow) * Inputs, Inputs);
             for (var g = 0; g < Grid.Count; g++)
             {

@@ -14,7 +14,7 @@ internal sealed class TinyModel : IDisposable
     {
         Backend = backend;
         // The flat state dicts name no head count, and no published model has this size.
-        using var weights = DiTWeightsLoader.Load(TestFiles.Golden($"tiny/{layout}"), new DiTLoadOptions { HeadCount = 2 });
+        using var weights = DiTWeightsLoader.Load(Path.Combine(TestFiles.Golden("tiny"), layout), new DiTLoadOptions { HeadCount = 2 });
         Model = new DiTModel(weights, backend, compatibility);
     }
 

@@ -10,11 +10,12 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
     public override void Attention(Tensor qkv, int headCount, Tensor output)
     {
         TensorCheck.Attention(this, qkv, headCount, output);
+        var floats = Staging(output);
         int samples = output.Shape[0], tokens = output.Shape[1], width = output.Shape[2];
         var job = new AttentionJob
         {
             Qkv = Floats(qkv),
-            Output = Floats(output),
+            Output = floats.Floats,
             TokenCount = tokens,
             Width = width,
             HeadCount = headCount,
@@ -25,6 +26,8 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         var most = DivideUp(tokens, 4 * TileRows);
         job.QueryParts = Math.Clamp(DivideUp(2 * ThreadCount, samples * headCount), 1, most);
         Pool.Run(job, samples * headCount * job.QueryParts, checked(job.ScratchFloats * sizeof(float)));
+        FinishStaging(floats, output);
+        KeepAlive(qkv, output);
     }
 
     private struct AttentionJob : IJob

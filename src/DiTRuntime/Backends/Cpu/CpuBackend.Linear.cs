@@ -1,3 +1,5 @@
+using DiTRuntime.Backends.Cpu.LowBit;
+
 namespace DiTRuntime.Backends.Cpu;
 
 /// <summary>y = epilogue(x Wᵀ + b). Bound: multiply-adds; compared with the register-only peak in bench.</summary>
@@ -16,7 +18,19 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
     public override void Linear(Tensor input, PreparedLinear layer, in Epilogue epilogue, Tensor output)
     {
         TensorCheck.Linear(this, input, layer, epilogue, output);
-        RunLinear(Floats(input), input.Count / layer.Inputs, TensorCheck.Prepared<CpuLinear>(layer), epilogue, output);
+        if (input is CpuActivations quantized)
+        {
+            RunGroupLinear(quantized, TensorCheck.Prepared<CpuGroupLinear>(layer), epilogue, output);
+        }
+        else
+        {
+            var floats = Staging(output);
+            if (layer is CpuGroupLinear packed) RunWeightOnly(Floats(input), input.RowCount, packed, epilogue, floats);
+            else RunLinear(Floats(input), input.RowCount, TensorCheck.Prepared<CpuLinear>(layer), epilogue, floats);
+            FinishStaging(floats, output);
+        }
+
+        KeepAlive(input, layer, output, epilogue.Gate?.Table, epilogue.Gate?.RowOfSample);
     }
 
     private void RunLinear(float* input, int rowCount, CpuLinear layer, in Epilogue epilogue, Tensor output)
@@ -56,7 +70,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             {
                 var rows = Math.Min(RowBlock, endRow - firstRow);
                 MultiplyBlock(panelIndex, firstRow, rows, sums);
-                Target.Store(sums, panelIndex, firstRow, rows);
+                Target.Store(sums, PanelWidth, panelIndex * PanelWidth, Math.Min(PanelWidth, Target.Width - panelIndex * PanelWidth), firstRow, rows);
             }
         }
 
