@@ -2,6 +2,8 @@ using System.Text;
 using System.Text.Json;
 using DiTRuntime.Checkpoints;
 using DiTRuntime.Models;
+using DiTRuntime.Quantization;
+using DiTRuntime.Tests.Models;
 
 namespace DiTRuntime.Tests.Checkpoints;
 
@@ -19,6 +21,15 @@ internal static class MiniatureDiT
         using var stream = new MemoryStream();
         SafetensorsWriter.Write(stream, new Dictionary<string, string> { ["config"] = """{"num_heads":2,"input_size":4}""" }, [.. Tensors(diffusers)]);
         return stream.ToArray();
+    }
+
+    /// <summary>Of 3 bits with a ragged last group and quantized inputs; the layers outside the blocks in floating point, or packed as well.</summary>
+    public static byte[] Packed(bool packAll)
+    {
+        using var folder = new TestFolder();
+        using var source = DiTWeightsLoader.Load(folder.Write("source.safetensors", Safetensors()));
+        var plan = PackedModelPlan.Uniform(Config, new GroupFormat(3, 3), packAll ? ActivationMode.Static : ActivationMode.Dynamic, packAll);
+        return File.ReadAllBytes(PackedFiles.Write(folder["packed.safetensors"], source, plan));
     }
 
     /// <summary>Flat, or the training script's {"model", "ema", "opt", "args"}.</summary>

@@ -18,9 +18,10 @@ internal sealed class RawSafetensors
 
     public byte[] Data { get; private set; }
 
-    public static RawSafetensors Load(string path)
+    public static RawSafetensors Load(string path) => Parse(File.ReadAllBytes(path));
+
+    public static RawSafetensors Parse(byte[] file)
     {
-        var file = File.ReadAllBytes(path);
         var length = (int)BinaryPrimitives.ReadUInt64LittleEndian(file);
         return new RawSafetensors(JsonNode.Parse(file.AsSpan(8, length))!.AsObject(), file[(8 + length)..]);
     }
@@ -55,6 +56,24 @@ internal sealed class RawSafetensors
             entry!["data_offsets"] = new JsonArray(Offsets(other).Begin - (end - begin), Offsets(other).End - (end - begin));
         }
 
+        return this;
+    }
+
+    /// <summary>A metadata text.</summary>
+    public string Metadata(string key) => (string)Header["__metadata__"]![key]!;
+
+    /// <summary>Replaces a metadata text, or drops it.</summary>
+    public RawSafetensors Metadata(string key, string? text)
+    {
+        if (text is null) Header["__metadata__"]!.AsObject().Remove(key);
+        else Header["__metadata__"]![key] = text;
+        return this;
+    }
+
+    /// <summary>Overwrites bytes of a tensor from its first on.</summary>
+    public RawSafetensors Poke(string name, params ReadOnlySpan<byte> bytes)
+    {
+        bytes.CopyTo(Data.AsSpan(Offsets(name).Begin));
         return this;
     }
 

@@ -16,6 +16,9 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         private readonly int _gateTableStride;
         private readonly int _rowsPerSample;
 
+        /// <summary>Columns of the output.</summary>
+        public int Width => _width;
+
         /// <summary>Output of a linear layer [rows, width].</summary>
         public OutputTarget(float* output, int width, float* bias, in Epilogue epilogue, Tensor tensor)
         {
@@ -41,13 +44,11 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             _residual = residual;
         }
 
-        /// <summary>Stores the sums [rowCount, panel width] of one panel, for rows from <paramref name="firstRow"/> on.</summary>
-        public void Store(float* sums, int panelIndex, int firstRow, int rowCount)
+        /// <summary>Stores sums [rowCount, stride] of some neighbouring columns.</summary>
+        public void Store(float* sums, int stride, int firstColumn, int columns, int firstRow, int rowCount)
         {
             var lanes = TSimd.Lanes;
-            var firstColumn = panelIndex * PanelWidth;
-            var columns = Math.Min(PanelWidth, _width - firstColumn);
-            for (var r = 0; r < rowCount; r++, sums += PanelWidth)
+            for (var r = 0; r < rowCount; r++, sums += stride)
             {
                 var at = (long)(firstRow + r) * _width + firstColumn;
                 var gate = _gateTable == null ? null

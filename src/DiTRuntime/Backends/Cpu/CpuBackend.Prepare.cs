@@ -1,3 +1,4 @@
+using DiTRuntime.Backends.Cpu.LowBit;
 using DiTRuntime.Quantization;
 
 namespace DiTRuntime.Backends.Cpu;
@@ -8,7 +9,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
     /// <inheritdoc/>
     public override PreparedLinear Prepare(LinearWeight weight)
     {
-        if (weight is GroupWeight) throw new ArgumentException($"{weight.Name}: the CPU backend has no kernel for {weight.GetType().Name}", nameof(weight));
+        if (weight is GroupWeight group) return new CpuGroupLinear(group);
         var panelCount = DivideUp(weight.Outputs, PanelWidth);
         var panels = new NativeBuffer((long)panelCount * weight.Inputs * PanelWidth * sizeof(float));
         var bias = PadBias(weight.Bias, panelCount);
