@@ -48,7 +48,7 @@ internal sealed unsafe class PanelKernel<TSimd, TVec> : PanelKernel
         {
             // Rows past the end repeat the last one.
             for (var r = 0; r < TileRows; r++) rows[r] = a + Math.Min(row + r, rowCount - 1) * stride;
-            PanelProduct<TSimd, TVec>.Multiply(rows, depth, panel, sums + row * PanelWidth, PanelProduct<TSimd, TVec>.PanelWidth, first: true);
+            PanelProduct<TSimd, TVec>.Multiply(rows, depth, panel, sums + row * PanelWidth, PanelWidth, first: true);
         }
     }
 }

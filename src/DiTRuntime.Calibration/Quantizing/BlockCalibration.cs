@@ -22,6 +22,7 @@ internal sealed class BlockCalibration(
     private const double CollectingPart = 0.5, QuantizingPart = 0.2;
 
     private readonly List<LayerReport> _layers = [];
+    private int _resumed;
 
     /// <summary>What became of the layers, in the order of the forward pass.</summary>
     public IReadOnlyList<LayerReport> Layers => _layers;
@@ -35,19 +36,19 @@ internal sealed class BlockCalibration(
     public int Run(CalibrationSet set, Action<string> note)
     {
         using var run = Begin(set);
-        var resumed = folder.LoadState(run.Tokens, _layers);
-        if (resumed > 0) note($"going on after block {resumed} of {plan.Config.Depth}, finished by an earlier run");
+        _resumed = folder.LoadState(run.Tokens, _layers);
+        if (_resumed > 0) note($"going on after block {_resumed} of {plan.Config.Depth}, finished by an earlier run");
         else run.Embed(set);
         using var modulationInputs = UsesGptq ? new Statistics(workers, plan.Config.HiddenSize) : null;
         modulationInputs?.Hessian.Add(run.ModulationInputs(set.Pairs(plan.Config.NullClass)));
-        for (var block = resumed; block < plan.Config.Depth; block++)
+        for (var block = _resumed; block < plan.Config.Depth; block++)
         {
             using var weights = open();
             CalibrateBlock(run, weights.Blocks[block], block, modulationInputs);
             folder.SaveState(block + 1, _layers, run.Tokens);
         }
 
-        return resumed;
+        return _resumed;
     }
 
     private CalibrationRun Begin(CalibrationSet set)
@@ -105,7 +106,7 @@ internal sealed class BlockCalibration(
     }
 
     private Relay<double> Part(int block, double done, double part) =>
-        new(fraction => progress?.Report(new QuantizeProgress("calibrating", "blocks", block + done + part * fraction, plan.Config.Depth)));
+        new(fraction => progress?.Report(new QuantizeProgress("calibrating", "blocks", block - _resumed + done + part * fraction, plan.Config.Depth - _resumed)));
 
     /// <summary>The Hessian of a layer's inputs, and its factor once it is asked for.</summary>
     private sealed class Statistics(Workers workers, int size) : IDisposable
