@@ -51,6 +51,7 @@ internal static class ModelReport
             session.Print($"  classes  {c.ClassCount} and the null class {c.NullClass}{(weights.Labels.Count > 0 ? ", named" : "")}");
             foreach (var part in ModelParts.Of(checkpoint))
                 session.Print($"  {part.Name,-12} {part.TensorCount,4} tensors {Number(part.ElementCount),14} elements {Number(part.ByteCount),14} bytes");
+            PackingReport.Print(weights, session);
             foreach (var remark in weights.Remarks) session.Print($"  note     {remark}");
         }
 
@@ -81,6 +82,7 @@ internal static class ModelReport
                 ["elements"] = part.ElementCount,
                 ["bytes"] = part.ByteCount,
             })]),
+            ["packing"] = weights is null ? null : PackingReport.Json(weights),
             ["remarks"] = weights is null ? null : new JsonArray([.. weights.Remarks.Select(remark => (JsonNode)remark)]),
             ["tensors"] = new JsonArray([.. tensors.Select(tensor => (JsonNode)new JsonObject
             {
@@ -114,5 +116,5 @@ internal static class ModelReport
     private static (ElementType Type, int Count, long Bytes)[] Types(IReadOnlyList<CheckpointTensor> tensors) =>
         [.. tensors.GroupBy(t => t.Type).OrderBy(g => g.Key).Select(g => (g.Key, g.Count(), g.Sum(t => t.ByteCount)))];
 
-    private static string Number(long value) => value.ToString("N0", CultureInfo.InvariantCulture);
+    internal static string Number(long value) => value.ToString("N0", CultureInfo.InvariantCulture);
 }
