@@ -13,21 +13,10 @@ internal static class FmaPeak
     public static int Lanes => Vector512.IsHardwareAccelerated ? 16 : Vector256.IsHardwareAccelerated ? 8 : 4;
 
     /// <summary>Performs about <paramref name="multiplyAdds"/> multiply-adds, shared out over the threads.</summary>
-    public static float Run(double multiplyAdds, int threadCount)
+    public static int Run(double multiplyAdds, int threadCount)
     {
         var iterations = (int)(multiplyAdds / threadCount / (Chains * Lanes));
-        var results = new float[threadCount];
-        var threads = new Thread[threadCount - 1];
-        for (var i = 0; i < threads.Length; i++)
-        {
-            var index = i + 1;
-            threads[i] = new Thread(() => results[index] = Loop(iterations));
-            threads[i].Start();
-        }
-
-        results[0] = Loop(iterations);
-        foreach (var thread in threads) thread.Join();
-        return results.Sum();
+        return Peak.OnThreads(threadCount, () => (int)Loop(iterations));
     }
 
     private static float Loop(int iterations) =>

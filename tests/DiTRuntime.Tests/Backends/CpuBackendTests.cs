@@ -249,21 +249,21 @@ internal sealed class CpuBackendTests
         }
     }
 
-    private static Tensor Upload(IDiTBackend backend, float[] values, params int[] shape)
+    internal static Tensor Upload(IDiTBackend backend, float[] values, params int[] shape)
     {
         var tensor = backend.Allocate(ElementType.F32, shape);
         backend.Upload<float>(values, tensor);
         return tensor;
     }
 
-    private static Tensor Upload(IDiTBackend backend, int[] values)
+    internal static Tensor Upload(IDiTBackend backend, int[] values)
     {
         var tensor = backend.Allocate(ElementType.I32, values.Length);
         backend.Upload<int>(values, tensor);
         return tensor;
     }
 
-    private static float[] Read(IDiTBackend backend, Tensor tensor)
+    internal static float[] Read(IDiTBackend backend, Tensor tensor)
     {
         var values = new float[tensor.Count];
         backend.Download<float>(tensor, values);

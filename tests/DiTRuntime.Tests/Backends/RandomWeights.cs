@@ -20,14 +20,17 @@ internal sealed class RandomWeights : IDisposable
         return values;
     }
 
-    public CheckpointTensor Tensor(string name, float[] values, params int[] shape)
+    public CheckpointTensor Tensor(string name, float[] values, params int[] shape) =>
+        Bytes(name, ElementType.F32, MemoryMarshal.AsBytes<float>(values).ToArray(), shape);
+
+    private CheckpointTensor Bytes(string name, ElementType type, byte[] bytes, params int[] shape)
     {
         var path = Path.GetTempFileName();
-        File.WriteAllBytes(path, MemoryMarshal.AsBytes<float>(values).ToArray());
+        File.WriteAllBytes(path, bytes);
         var file = MappedFile.Open(path);
         File.Delete(path);
         _files.Add(file);
-        return new CheckpointTensor(file, name, ElementType.F32, shape, 0);
+        return new CheckpointTensor(file, name, type, shape, 0);
     }
 
     public DenseWeight Linear(int outputs, int inputs, bool bias = true) => new(
@@ -35,6 +38,30 @@ internal sealed class RandomWeights : IDisposable
 
     public ConvolutionWeight Convolution(int outputs, int inputs, int side) => new(
         "conv", Tensor("conv.weight", Values(outputs * inputs * side * side), outputs, inputs, side, side), Values(outputs));
+
+    /// <summary>Random codes, zero points and scales; valid, though no quantizer made them.</summary>
+    public GroupWeight Group(int outputs, int inputs, GroupFormat format, ActivationFormat? activations)
+    {
+        var groups = format.Grid(inputs).Count;
+        var codes = new byte[outputs * format.RowBytes(inputs)];
+        var row = new ushort[inputs];
+        for (var n = 0; n < outputs; n++)
+        {
+            for (var k = 0; k < inputs; k++) row[k] = (ushort)_random.Next(format.MaxCode + 1);
+            BitPacking.Pack(row, format.Bits, codes.AsSpan(n * format.RowBytes(inputs)));
+        }
+
+        var zeroCodes = new ushort[outputs * groups];
+        for (var i = 0; i < zeroCodes.Length; i++) zeroCodes[i] = (ushort)_random.Next(format.MaxCode + 1);
+        var zeros = new byte[format.ZeroBytes(outputs, inputs)];
+        BitPacking.Pack(zeroCodes, format.Bits, zeros);
+        var scales = Values(outputs * groups).Select(v => (Half)(0.01f + 0.005f * v)).ToArray();
+        return new GroupWeight(
+            "layer", outputs, inputs, Values(outputs), format,
+            Bytes("layer.qweight", ElementType.U8, codes, outputs, format.RowBytes(inputs)),
+            Bytes("layer.scale", ElementType.F16, MemoryMarshal.AsBytes<Half>(scales).ToArray(), outputs, groups),
+            Bytes("layer.zero", ElementType.U8, zeros, zeros.Length)) { Activations = activations };
+    }
 
     public void Dispose()
     {

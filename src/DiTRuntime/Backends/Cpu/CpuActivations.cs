@@ -6,6 +6,9 @@ namespace DiTRuntime.Backends.Cpu;
 /// <summary>Quantized activations: per row the codes, and per group a scale, a zero point and the sum of the codes.</summary>
 internal sealed unsafe class CpuActivations : Tensor
 {
+    /// <summary>Readable rows past the last: no tile has more.</summary>
+    private const int PaddingRows = 8;
+
     private readonly NativeBuffer _codes;
     private readonly NativeBuffer _groups;
     private readonly NativeBuffer? _staticRanges;
@@ -15,8 +18,9 @@ internal sealed unsafe class CpuActivations : Tensor
         : base(owner, ElementType.U8, shape, format)
     {
         _ownsBuffers = true;
-        _codes = new NativeBuffer((long)RowCount * CodeStride);
-        _groups = new NativeBuffer(3L * RowCount * Grid.Count * sizeof(float));
+        _codes = new NativeBuffer((long)(RowCount + PaddingRows) * CodeStride);
+        RowStride = RowCount + PaddingRows;
+        _groups = new NativeBuffer(3L * RowStride * Grid.Count * sizeof(float));
         if (format.StaticScales is not { } scales) return;
         _staticRanges = new NativeBuffer(2L * Grid.Count * sizeof(float));
         for (var g = 0; g < Grid.Count; g++)
@@ -29,6 +33,7 @@ internal sealed unsafe class CpuActivations : Tensor
     private CpuActivations(CpuActivations whole, ReadOnlySpan<int> shape)
         : base(whole.Owner, ElementType.U8, shape, whole.Activations)
     {
+        RowStride = whole.RowStride;
         _codes = whole._codes;
         _groups = whole._groups;
         _staticRanges = whole._staticRanges;
@@ -43,20 +48,20 @@ internal sealed unsafe class CpuActivations : Tensor
     /// <summary>q [rows, code stride].</summary>
     public byte* Codes => _codes.Start;
 
-    /// <summary>s [rows, G].</summary>
+    /// <summary>From one group's scales to the next.</summary>
+    public long RowStride { get; }
+
+    /// <summary>s [G, row stride].</summary>
     public float* Scales => _groups.Floats;
 
-    /// <summary>Z [rows, G].</summary>
-    public int* Zeros => (int*)_groups.Start + (long)RowCapacity * Grid.Count;
+    /// <summary>Z [G, row stride].</summary>
+    public int* Zeros => (int*)_groups.Start + RowStride * Grid.Count;
 
-    /// <summary>Σ q [rows, G].</summary>
-    public int* Sums => Zeros + (long)RowCapacity * Grid.Count;
+    /// <summary>Σ q [G, row stride].</summary>
+    public int* Sums => Zeros + RowStride * Grid.Count;
 
     /// <summary>Fixed scales and then zero points [2, G], or null for ranges found at run time.</summary>
     public float* StaticRanges => _staticRanges is null ? null : _staticRanges.Floats;
-
-    /// <summary>Rows the buffers were made for; a prefix has fewer.</summary>
-    private int RowCapacity => (int)(_groups.ByteCount / (3L * Grid.Count * sizeof(float)));
 
     /// <inheritdoc/>
     public override Tensor Prefix(int extent)

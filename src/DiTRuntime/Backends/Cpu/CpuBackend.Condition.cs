@@ -16,6 +16,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             Width = condition.RowLength,
         };
         Pool.Run(job, condition.RowCount);
+        KeepAlive(timestepEmbedding, labelTable, labels, condition);
     }
 
     private struct ConditionJob : IJob

@@ -30,6 +30,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
                 Floats(output), layer.Outputs, prepared.Bias, options.Activation, options.Residual is null ? null : Floats(options.Residual)),
         };
         Pool.Run(job, job.PanelCount * DivideUp(job.PixelCount, RowBlock), RowBlock * PanelWidth * sizeof(float));
+        KeepAlive(input, layer, output, options.Residual);
     }
 
     private void GrowZeroPixel(int channels)
@@ -69,11 +70,11 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
                 for (var pixel = 0; pixel < pixels; pixel += TileRows)
                 {
                     PointAtPixels(firstPixel + pixel, dy, dx, rows);
-                    PanelProduct<TSimd, TVec>.Multiply(rows, Channels, panel, sums + pixel * PanelWidth, first: tap == 0);
+                    PanelProduct<TSimd, TVec>.Multiply(rows, Channels, panel, sums + pixel * PanelWidth, PanelWidth, first: tap == 0);
                 }
             }
 
-            Target.Store(sums, panelIndex, firstPixel, pixels);
+            Target.Store(sums, PanelWidth, panelIndex * PanelWidth, Math.Min(PanelWidth, Target.Width - panelIndex * PanelWidth), firstPixel, pixels);
         }
 
         /// <summary>Rows of a tile: the input pixels that a tap shows to neighbouring output pixels.</summary>

@@ -48,6 +48,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         job.FinishFactors(samples);
         job.Pass = GroupNormPass.Apply;
         Pool.Run(job, rowCount);
+        KeepAlive(input, gamma, beta, output);
     }
 
     private enum GroupNormPass

@@ -1,3 +1,5 @@
+using DiTRuntime.Backends.Cpu.LowBit;
+
 namespace DiTRuntime.Backends.Cpu;
 
 /// <summary>y = epilogue(x Wᵀ + b). Bound: multiply-adds; compared with the register-only peak in bench.</summary>
@@ -16,7 +18,19 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
     public override void Linear(Tensor input, PreparedLinear layer, in Epilogue epilogue, Tensor output)
     {
         TensorCheck.Linear(this, input, layer, epilogue, output);
-        RunLinear(Floats(input), input.Count / layer.Inputs, TensorCheck.Prepared<CpuLinear>(layer), epilogue, output);
+        if (input is CpuActivations quantized)
+        {
+            RunGroupLinear(quantized, TensorCheck.Prepared<CpuGroupLinear>(layer), epilogue, output);
+        }
+        else
+        {
+            var floats = Staging(output);
+            if (layer is CpuGroupLinear packed) RunWeightOnly(Floats(input), input.RowCount, packed, epilogue, floats);
+            else RunLinear(Floats(input), input.RowCount, TensorCheck.Prepared<CpuLinear>(layer), epilogue, floats);
+            FinishStaging(floats, output);
+        }
+
+        KeepAlive(input, layer, output, epilogue.Gate?.Table, epilogue.Gate?.RowOfSample);
     }
 
     private void RunLinear(float* input, int rowCount, CpuLinear layer, in Epilogue epilogue, Tensor output)
@@ -56,7 +70,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             {
                 var rows = Math.Min(RowBlock, endRow - firstRow);
                 MultiplyBlock(panelIndex, firstRow, rows, sums);
-                Target.Store(sums, panelIndex, firstRow, rows);
+                Target.Store(sums, PanelWidth, panelIndex * PanelWidth, Math.Min(PanelWidth, Target.Width - panelIndex * PanelWidth), firstRow, rows);
             }
         }
 
@@ -72,7 +86,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
                     // Rows past the end repeat the last one; their sums are never stored.
                     for (var r = 0; r < TileRows; r++)
                         rows[r] = Input + (long)(firstRow + Math.Min(row + r, rowCount - 1)) * Depth + k;
-                    PanelProduct<TSimd, TVec>.Multiply(rows, depth, panel + (long)k * PanelWidth, sums + row * PanelWidth, first: k == 0);
+                    PanelProduct<TSimd, TVec>.Multiply(rows, depth, panel + (long)k * PanelWidth, sums + row * PanelWidth, PanelWidth, first: k == 0);
                 }
             }
         }

@@ -1,3 +1,5 @@
+using DiTRuntime.Backends.Cpu.LowBit;
+
 namespace DiTRuntime.Backends.Cpu;
 
 /// <summary>y = LN(x)·(1 + scale) + shift per token. Bound: bytes, all in the first cache.</summary>
@@ -12,7 +14,8 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         var job = new NormModulateJob
         {
             Tokens = Floats(tokens),
-            Output = Floats(output),
+            Output = output is CpuTensor floats ? floats.Floats : null,
+            Quantized = output is CpuActivations quantized ? new ActivationTarget(quantized) : default,
             Table = Floats(modulation.Table) + shiftChunk * tokens.RowLength,
             TableStride = modulation.Table.RowLength,
             RowOfSample = Integers(modulation.RowOfSample),
@@ -21,13 +24,15 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             Width = tokens.RowLength,
             Epsilon = epsilon,
         };
-        Pool.Run(job, DivideUp(job.RowCount, RowsPerTask));
+        Pool.Run(job, DivideUp(job.RowCount, RowsPerTask), job.Width * sizeof(float));
+        KeepAlive(tokens, modulation.Table, modulation.RowOfSample, output);
     }
 
     private struct NormModulateJob : IJob
     {
         public float* Tokens;
         public float* Output;
+        public ActivationTarget Quantized;
         public float* Table;
         public int TableStride;
         public int* RowOfSample;
@@ -42,7 +47,9 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             for (var row = task * RowsPerTask; row < end; row++)
             {
                 var shift = Table + (long)RowOfSample[row / RowsPerSample] * TableStride;
-                Normalize(Tokens + (long)row * Width, shift, shift + Width, Output + (long)row * Width);
+                var y = Output == null ? (float*)scratch : Output + (long)row * Width;
+                Normalize(Tokens + (long)row * Width, shift, shift + Width, y);
+                if (Output == null) Quantized.QuantizeRow(y, Width, row);
             }
         }
 

@@ -1,3 +1,5 @@
+using DiTRuntime.Backends.Cpu.LowBit;
+
 namespace DiTRuntime.Backends.Cpu;
 
 /// <summary>Latents to tokens and back. Bound: bytes; small beside the linear layers.</summary>
@@ -31,7 +33,9 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             Width = tokens.RowLength,
         };
         Pool.Run(job, tokens.Shape[0]);
-        RunLinear(_patches.Floats, rowCount, TensorCheck.Prepared<CpuLinear>(projection), Epilogue.Residual, tokens);
+        if (projection is CpuGroupLinear packed) RunWeightOnly(_patches.Floats, rowCount, packed, Epilogue.Residual, tokens);
+        else RunLinear(_patches.Floats, rowCount, TensorCheck.Prepared<CpuLinear>(projection), Epilogue.Residual, tokens);
+        KeepAlive(latents, imageOfSample, projection, positions, tokens);
     }
 
     /// <inheritdoc/>
@@ -48,6 +52,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             Width = patches.RowLength,
         };
         Pool.Run(job, output.Shape[0]);
+        KeepAlive(patches, output);
     }
 
     /// <inheritdoc/>
@@ -56,6 +61,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         base.Dispose(disposing);
         if (!disposing) return;
         _patches?.Dispose();
+        _staging?.Dispose();
         _zeroPixel?.Dispose();
         _moments?.Dispose();
     }

@@ -1,3 +1,4 @@
+using DiTRuntime.Backends.Cpu.LowBit;
 using DiTRuntime.Quantization;
 
 namespace DiTRuntime.Backends.Cpu;
@@ -8,14 +9,13 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
     /// <inheritdoc/>
     public override PreparedLinear Prepare(LinearWeight weight)
     {
-        var dense = weight as DenseWeight
-            ?? throw new ArgumentException($"{weight.Name}: the CPU backend has no kernel for {weight.GetType().Name}", nameof(weight));
+        if (weight is GroupWeight group) return new CpuGroupLinear(group);
         var panelCount = DivideUp(weight.Outputs, PanelWidth);
         var panels = new NativeBuffer((long)panelCount * weight.Inputs * PanelWidth * sizeof(float));
         var bias = PadBias(weight.Bias, panelCount);
         try
         {
-            var job = new PackJob { Weight = dense, Panels = panels.Floats };
+            var job = new PackJob { Weight = weight, Panels = panels.Floats };
             Pool.Run(job, panelCount, checked(PanelWidth * weight.Inputs * sizeof(float)));
         }
         catch
@@ -56,7 +56,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
 
     private struct PackJob : IJob
     {
-        public DenseWeight Weight;
+        public LinearWeight Weight;
         public float* Panels;
 
         public readonly void Execute(int task, byte* scratch)

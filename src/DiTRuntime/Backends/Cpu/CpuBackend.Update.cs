@@ -23,6 +23,8 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             };
             Pool.Run(job, updates.Length * job.Channels);
         }
+
+        KeepAlive(prediction, noise, latents);
     }
 
     private struct UpdateJob : IJob

@@ -1,5 +1,8 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+using DiTRuntime.Backends.Cpu.LowBit;
 using DiTRuntime.Backends.Cpu.Simd;
 using DiTRuntime.Checkpoints;
 using DiTRuntime.Quantization;
@@ -9,12 +12,17 @@ namespace DiTRuntime.Backends.Cpu;
 /// <summary>Settings of the CPU backend.</summary>
 /// <param name="ThreadCount">Threads, or 0 for one per processor.</param>
 /// <param name="VectorBits">512, 256 or 128, or 0 for the widest the machine has.</param>
-public sealed record CpuOptions(int ThreadCount = 0, int VectorBits = 0);
+/// <param name="IntegerPath">Instructions of the integer products.</param>
+public sealed record CpuOptions(int ThreadCount = 0, int VectorBits = 0, IntegerPath IntegerPath = IntegerPath.Auto);
 
 /// <summary>fp32 on the processor: several threads, vectors of the width found at run time.</summary>
 public abstract class CpuBackend : IDiTBackend
 {
-    private protected CpuBackend(int threadCount) => Pool = new WorkerPool(threadCount);
+    private protected CpuBackend(int threadCount, IntegerPath integerPath)
+    {
+        Pool = new WorkerPool(threadCount);
+        IntegerPath = integerPath;
+    }
 
     /// <inheritdoc/>
     public string Name => "cpu";
@@ -32,6 +40,9 @@ public abstract class CpuBackend : IDiTBackend
     /// <summary>Threads in use.</summary>
     public int ThreadCount => Pool.ThreadCount;
 
+    /// <summary>Instructions of the integer products; never <see cref="IntegerPath.Auto"/>.</summary>
+    public IntegerPath IntegerPath { get; }
+
     private protected WorkerPool Pool { get; }
 
     /// <summary>Makes the backend for this machine.</summary>
@@ -45,11 +56,12 @@ public abstract class CpuBackend : IDiTBackend
             : Vector512.IsHardwareAccelerated ? 512
             : Vector256.IsHardwareAccelerated ? 256
             : 128;
+        var path = ResolvePath(options.IntegerPath);
         return bits switch
         {
-            512 => new CpuBackend<Simd512, Vector512<float>>(threads),
-            256 => new CpuBackend<Simd256, Vector256<float>>(threads),
-            128 => new CpuBackend<Simd128, Vector128<float>>(threads),
+            512 => new CpuBackend<Simd512, Vector512<float>>(threads, path),
+            256 => new CpuBackend<Simd256, Vector256<float>>(threads, path),
+            128 => new CpuBackend<Simd128, Vector128<float>>(threads, path),
             _ => throw new UsageException($"vectors of {bits} bits asked for; 512, 256 and 128 exist"),
         };
     }
@@ -125,6 +137,14 @@ public abstract class CpuBackend : IDiTBackend
         GC.SuppressFinalize(this);
     }
 
+    private static IntegerPath ResolvePath(IntegerPath wanted) => wanted switch
+    {
+        IntegerPath.Auto => AvxVnni.IsSupported ? IntegerPath.AvxVnni : Avx2.IsSupported ? IntegerPath.Avx2 : IntegerPath.Portable,
+        IntegerPath.AvxVnni when !AvxVnni.IsSupported => throw new UsageException("AVX-VNNI asked for, which this machine does not have"),
+        IntegerPath.Avx2 when !Avx2.IsSupported => throw new UsageException("AVX2 asked for, which this machine does not have"),
+        _ => wanted,
+    };
+
     /// <summary>Ends the threads.</summary>
     protected virtual void Dispose(bool disposing)
     {
@@ -135,7 +155,7 @@ public abstract class CpuBackend : IDiTBackend
 /// <summary>The CPU backend at one vector width; one operation per file.</summary>
 /// <typeparam name="TSimd">Vector operations.</typeparam>
 /// <typeparam name="TVec">Vector type.</typeparam>
-internal sealed unsafe partial class CpuBackend<TSimd, TVec>(int threadCount) : CpuBackend(threadCount)
+internal sealed unsafe partial class CpuBackend<TSimd, TVec>(int threadCount, IntegerPath integerPath) : CpuBackend(threadCount, integerPath)
     where TSimd : struct, ISimd<TVec>
     where TVec : struct
 {
@@ -144,11 +164,25 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>(int threadCount) : 
     private static int TileRows => PanelProduct<TSimd, TVec>.TileRows;
 
     /// <inheritdoc/>
-    public override string Description => $"cpu: {ThreadCount} thread{(ThreadCount == 1 ? "" : "s")}, {TSimd.Lanes * 32}-bit vectors, fp32";
+    public override string Description => $"cpu: {ThreadCount} thread{(ThreadCount == 1 ? "" : "s")}, {TSimd.Lanes * 32}-bit vectors, integers by {IntegerPath}";
 
     private static float* Floats(Tensor tensor) => ((CpuTensor)tensor).Floats;
 
     private static int* Integers(Tensor tensor) => ((CpuTensor)tensor).Integers;
+
+    /// <summary>
+    /// Keeps what an operation holds pointers into from being collected before it ends: a caller may drop its last reference
+    /// with the call.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void KeepAlive(object? a, object? b, object? c = null, object? d = null, object? e = null)
+    {
+        GC.KeepAlive(a);
+        GC.KeepAlive(b);
+        GC.KeepAlive(c);
+        GC.KeepAlive(d);
+        GC.KeepAlive(e);
+    }
 
     private static int DivideUp(int value, int divisor) => (value + divisor - 1) / divisor;
 }

@@ -4,13 +4,20 @@ namespace DiTRuntime.Tests.Models;
 /// The digit classifier that judges generated digits: conv1, conv2, conv3 (3×3, stride 2, padding 1, ReLU), fc1 (ReLU), fc2,
 /// as the metadata of digits-judge.safetensors gives it.
 /// </summary>
-internal sealed class DigitJudge
+internal sealed class NaiveDigitJudge
 {
-    private readonly GoldenTensors _weights = GoldenTensors.Load(TestFiles.Model("digits-judge.safetensors"));
+    private readonly GoldenTensors _weights = GoldenTensors.Load(Path.Combine(TestFiles.Root, "src/DiTRuntime.Calibration/Evaluation/digits-judge.safetensors"));
 
     /// <summary>The digit an image shows.</summary>
     /// <param name="image">[1, 32, 32] in [−1, 1].</param>
     public int Classify(float[] image)
+    {
+        var scores = Scores(image);
+        return Array.IndexOf(scores, scores.Max());
+    }
+
+    /// <summary>Ten scores, before the softmax.</summary>
+    public float[] Scores(float[] image)
     {
         var (x, side) = (image, 32);
         foreach (var layer in new[] { "conv1", "conv2", "conv3" })
@@ -19,8 +26,7 @@ internal sealed class DigitJudge
             side /= 2;
         }
 
-        var scores = Dense(Dense(x, "fc1", relu: true), "fc2", relu: false);
-        return Array.IndexOf(scores, scores.Max());
+        return Dense(Dense(x, "fc1", relu: true), "fc2", relu: false);
     }
 
     private float[] Convolve(float[] input, int side, string layer)
