@@ -49,14 +49,19 @@ internal static class ModelReport
             session.Print($"  model    {DiTConfigs.NameOf(c)}: hidden {c.HiddenSize}, depth {c.Depth}, heads {c.HeadCount}, MLP {c.MlpSize}");
             session.Print($"  latent   {c.InChannels}x{c.InputSize}x{c.InputSize}, patch {c.PatchSize}, {c.TokenCount} tokens; predicts {c.OutChannels} channels{(c.LearnsVariance ? ", variance learned" : "")}");
             session.Print($"  classes  {c.ClassCount} and the null class {c.NullClass}{(weights.Labels.Count > 0 ? ", named" : "")}");
-            foreach (var part in ModelParts.Of(checkpoint))
-                session.Print($"  {part.Name,-12} {part.TensorCount,4} tensors {Number(part.ElementCount),14} elements {Number(part.ByteCount),14} bytes");
-            PackingReport.Print(weights, session);
+            if (ModelParts.Layers(weights) is { Count: > 0 } packed) PackingReport.Print(weights, packed, session);
+            else PrintParts(checkpoint, session);
             foreach (var remark in weights.Remarks) session.Print($"  note     {remark}");
         }
 
         if (!session.Verbose) return;
         foreach (var tensor in tensors) session.Print($"  {tensor.Name} {tensor.Type} {tensor.ShapeText}");
+    }
+
+    private static void PrintParts(ICheckpoint checkpoint, Session session)
+    {
+        foreach (var part in ModelParts.Of(checkpoint))
+            session.Print($"  {part.Name,-12} {part.TensorCount,4} tensors {Number(part.ElementCount),14} elements {Number(part.ByteCount),14} bytes");
     }
 
     private static JsonObject Json(string path, ICheckpoint checkpoint, DiTWeights? weights)

@@ -11,11 +11,9 @@ internal static class PackingReport
     /// <summary>Bytes of a weight in the half-precision file that compression is measured against.</summary>
     private const int HalfBytes = 2;
 
-    /// <summary>Prints method and bits per weight, per part or per layer; nothing for a model that is not packed.</summary>
-    public static void Print(DiTWeights weights, Session session)
+    /// <summary>Prints method and bits per weight, per part, and with --verbose per layer.</summary>
+    public static void Print(DiTWeights weights, IReadOnlyList<LayerSize> layers, Session session)
     {
-        var layers = ModelParts.Layers(weights);
-        if (layers.Count == 0) return;
         session.Print($"  packed   {Bits(ModelParts.BitsPerWeight(layers))} bits per weight, blocks {Bits(ModelParts.BitsPerWeight(Blocks(layers)))}; {Times(Compression(weights, layers))}x smaller than F16");
         if (Method(weights) is { } method) session.Print($"  method   {method.ToJsonString()}");
         if (Source(weights) is { } source) session.Print($"  source   {source}");
