@@ -49,13 +49,19 @@ internal static class ModelReport
             session.Print($"  model    {DiTConfigs.NameOf(c)}: hidden {c.HiddenSize}, depth {c.Depth}, heads {c.HeadCount}, MLP {c.MlpSize}");
             session.Print($"  latent   {c.InChannels}x{c.InputSize}x{c.InputSize}, patch {c.PatchSize}, {c.TokenCount} tokens; predicts {c.OutChannels} channels{(c.LearnsVariance ? ", variance learned" : "")}");
             session.Print($"  classes  {c.ClassCount} and the null class {c.NullClass}{(weights.Labels.Count > 0 ? ", named" : "")}");
-            foreach (var part in ModelParts.Of(checkpoint))
-                session.Print($"  {part.Name,-12} {part.TensorCount,4} tensors {Number(part.ElementCount),14} elements {Number(part.ByteCount),14} bytes");
+            if (ModelParts.Layers(weights) is { Count: > 0 } packed) PackingReport.Print(weights, packed, session);
+            else PrintParts(checkpoint, session);
             foreach (var remark in weights.Remarks) session.Print($"  note     {remark}");
         }
 
         if (!session.Verbose) return;
         foreach (var tensor in tensors) session.Print($"  {tensor.Name} {tensor.Type} {tensor.ShapeText}");
+    }
+
+    private static void PrintParts(ICheckpoint checkpoint, Session session)
+    {
+        foreach (var part in ModelParts.Of(checkpoint))
+            session.Print($"  {part.Name,-12} {part.TensorCount,4} tensors {Number(part.ElementCount),14} elements {Number(part.ByteCount),14} bytes");
     }
 
     private static JsonObject Json(string path, ICheckpoint checkpoint, DiTWeights? weights)
@@ -81,6 +87,7 @@ internal static class ModelReport
                 ["elements"] = part.ElementCount,
                 ["bytes"] = part.ByteCount,
             })]),
+            ["packing"] = weights is null ? null : PackingReport.Json(weights),
             ["remarks"] = weights is null ? null : new JsonArray([.. weights.Remarks.Select(remark => (JsonNode)remark)]),
             ["tensors"] = new JsonArray([.. tensors.Select(tensor => (JsonNode)new JsonObject
             {
@@ -114,5 +121,5 @@ internal static class ModelReport
     private static (ElementType Type, int Count, long Bytes)[] Types(IReadOnlyList<CheckpointTensor> tensors) =>
         [.. tensors.GroupBy(t => t.Type).OrderBy(g => g.Key).Select(g => (g.Key, g.Count(), g.Sum(t => t.ByteCount)))];
 
-    private static string Number(long value) => value.ToString("N0", CultureInfo.InvariantCulture);
+    internal static string Number(long value) => value.ToString("N0", CultureInfo.InvariantCulture);
 }

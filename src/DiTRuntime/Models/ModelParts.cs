@@ -1,4 +1,5 @@
 using DiTRuntime.Checkpoints;
+using DiTRuntime.Quantization;
 
 namespace DiTRuntime.Models;
 
@@ -8,6 +9,19 @@ namespace DiTRuntime.Models;
 /// <param name="ElementCount">Elements.</param>
 /// <param name="ByteCount">Bytes as stored.</param>
 public sealed record ModelPart(string Name, int TensorCount, long ElementCount, long ByteCount);
+
+/// <summary>What a layer of a packed model takes in its file.</summary>
+/// <param name="Name">Official name.</param>
+/// <param name="Part">The part it belongs to, as in <see cref="ModelPart"/>.</param>
+/// <param name="Format">How it is stored.</param>
+/// <param name="WeightCount">N·K: weights, the bias not counted.</param>
+/// <param name="WeightBytes">Bytes of codes, scales and zero points, or of the floating-point weight.</param>
+/// <param name="ByteCount">Bytes of all its tensors.</param>
+public sealed record LayerSize(string Name, string Part, LayerFormat Format, long WeightCount, long WeightBytes, long ByteCount)
+{
+    /// <summary>Bits per weight, scales and zero points included.</summary>
+    public double BitsPerWeight => 8.0 * WeightBytes / WeightCount;
+}
 
 /// <summary>Tells how a checkpoint's bytes are spread over the parts of a DiT.</summary>
 public static class ModelParts
@@ -31,6 +45,26 @@ public static class ModelParts
             .Select(part => new ModelPart(part.Key, part.Count(), part.Sum(t => (long)t.Count), part.Sum(t => t.ByteCount)))
             .OrderBy(part => Array.IndexOf(s_order, part.Name)),
     ];
+
+    /// <summary>The layers of a packed model, in the order of the forward pass; empty for a model that is not packed.</summary>
+    public static IReadOnlyList<LayerSize> Layers(DiTWeights weights) =>
+        PackedModel.Recognises(weights.Checkpoint) ? [.. weights.Layers.Select(layer => SizeOf(layer, weights.Checkpoint))] : [];
+
+    /// <summary>Bits per weight over several layers.</summary>
+    public static double BitsPerWeight(IEnumerable<LayerSize> layers)
+    {
+        var (weights, bytes) = layers.Aggregate((Weights: 0L, Bytes: 0L), (sum, layer) => (sum.Weights + layer.WeightCount, sum.Bytes + layer.WeightBytes));
+        return 8.0 * bytes / weights;
+    }
+
+    private static LayerSize SizeOf(LinearWeight layer, ICheckpoint checkpoint)
+    {
+        var format = layer is GroupWeight group ? new LayerFormat(group.Format, LayerFormat.ModeOf(group.Activations)) : LayerFormat.Dense;
+        long Bytes(string suffix) => checkpoint.TryGet(layer.Name + suffix, out var tensor) ? tensor.ByteCount : 0;
+        var weightBytes = Bytes(PackedTensors.Weight) + Bytes(PackedTensors.Codes) + Bytes(PackedTensors.Scales) + Bytes(PackedTensors.Zeros);
+        var total = weightBytes + Bytes(PackedTensors.Bias) + Bytes(PackedTensors.ActivationScales) + Bytes(PackedTensors.ActivationZeros);
+        return new LayerSize(layer.Name, PartOf(layer.Name + '.'), format, (long)layer.Outputs * layer.Inputs, weightBytes, total);
+    }
 
     private static string PartOf(string tensor) =>
         Array.Find(s_marks, mark => tensor.Contains(mark.Mark, StringComparison.Ordinal)).Part ?? "other";

@@ -5,25 +5,42 @@ using DiTRuntime.Quantization;
 namespace DiTRuntime.Models;
 
 /// <summary>The packed model file: its metadata, and reading it. Everything is checked before a layer is handed out.</summary>
-internal static class PackedModel
+public static class PackedModel
 {
     /// <summary>The version of the format that is written and read.</summary>
     public const string Version = "1";
 
-    /// <summary>Keys of the metadata.</summary>
-    public const string FormatKey = "ditruntime.format", ConfigKey = "ditruntime.config", LayersKey = "ditruntime.layers",
-        MethodKey = "ditruntime.method", SourceKey = "ditruntime.source", LabelsKey = "ditruntime.labels";
+    /// <summary>Metadata: the version of the format.</summary>
+    public const string FormatKey = "ditruntime.format";
+
+    /// <summary>Metadata: the architecture, a JSON object.</summary>
+    public const string ConfigKey = "ditruntime.config";
+
+    /// <summary>Metadata: the entry of every layer, a JSON object.</summary>
+    public const string LayersKey = "ditruntime.layers";
+
+    /// <summary>Metadata: how the layers were made, a JSON object.</summary>
+    public const string MethodKey = "ditruntime.method";
+
+    /// <summary>Metadata: the <see cref="ContentHash"/> of the model that was packed.</summary>
+    public const string SourceKey = "ditruntime.source";
+
+    /// <summary>Metadata: names of classes by number, a JSON object; absent where the data set tells them.</summary>
+    public const string LabelsKey = "ditruntime.labels";
+
+    /// <summary>The tensor of positions that no formula gives.</summary>
+    internal const string PositionsName = "pos_embed";
 
     /// <summary>Whether a checkpoint says that it is a packed model.</summary>
     public static bool Recognises(ICheckpoint checkpoint) => checkpoint.Metadata.ContainsKey(FormatKey) || checkpoint.Metadata.ContainsKey(LayersKey);
 
     /// <summary>Positions that cannot be computed, as a tensor.</summary>
-    public static TensorDescription Positions(DiTConfig config) => new("pos_embed", ElementType.F32, [1, config.TokenCount, config.HiddenSize]);
+    internal static TensorDescription Positions(DiTConfig config) => new(PositionsName, ElementType.F32, [1, config.TokenCount, config.HiddenSize]);
 
     /// <summary>Reads a packed model; codes and scales stay in the mapped file.</summary>
     /// <exception cref="InvalidFileException">Anything about the file is wrong; the layer or tensor is named.</exception>
     /// <exception cref="UsageException">The options contradict the file.</exception>
-    public static DiTWeights Read(ICheckpoint checkpoint, DiTLoadOptions options)
+    internal static DiTWeights Read(ICheckpoint checkpoint, DiTLoadOptions options)
     {
         var version = Text(checkpoint, FormatKey);
         if (version != Version)
@@ -41,7 +58,7 @@ internal static class PackedModel
 
     /// <summary>A fact that a packed file must state.</summary>
     /// <exception cref="InvalidFileException">It does not.</exception>
-    public static string Text(ICheckpoint checkpoint, string key) =>
+    internal static string Text(ICheckpoint checkpoint, string key) =>
         checkpoint.Metadata.TryGetValue(key, out var text) ? text : throw new InvalidFileException(checkpoint.Path, $"a packed model without {key} in its metadata");
 
     private static Dictionary<string, LayerFormat> ReadFormats(ICheckpoint checkpoint, DiTConfig config)

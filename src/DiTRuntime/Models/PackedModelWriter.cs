@@ -11,9 +11,6 @@ namespace DiTRuntime.Models;
 /// </summary>
 public static class PackedModelWriter
 {
-    /// <summary>Stored positions that differ by no more than this are the computed ones.</summary>
-    private const float PositionTolerance = 1e-6f;
-
     /// <summary>Rows of a dense weight that are converted at a time.</summary>
     private const int DenseRows = 256;
 
@@ -108,11 +105,17 @@ public static class PackedModelWriter
         if (config.HiddenSize % 4 == 0)
         {
             var computed = PositionEmbedding.Compute(config.HiddenSize, config.InputSize / config.PatchSize);
-            if (computed.Zip(source.Positions).All(pair => MathF.Abs(pair.First - pair.Second) <= PositionTolerance)) return null;
+            var tolerance = PositionTolerance(source.Checkpoint);
+            if (computed.Zip(source.Positions).All(pair => MathF.Abs(pair.First - pair.Second) <= tolerance)) return null;
         }
 
         return PackedModel.Positions(config);
     }
+
+    /// <summary>How far the computed positions, which lie in −1 to 1, may be from the ones that a source stores: what rounding to its type does.</summary>
+    private static float PositionTolerance(ICheckpoint source) => source.TryGet(PackedModel.PositionsName, out var stored)
+        ? stored.Type switch { ElementType.F16 => MathF.ScaleB(1, -11), ElementType.BF16 => MathF.ScaleB(1, -8), _ => 1e-6f }
+        : 0;
 
     private static Dictionary<string, string> Metadata(DiTWeights source, PackedModelPlan plan, string method)
     {

@@ -23,13 +23,8 @@ public static class GroupQuantizer
     /// <summary>Ranges that <see cref="SearchRange"/> tries: 1, 0.99, ... 0.01 of the full one.</summary>
     public const int SearchSteps = 100;
 
-    /// <summary>The power of the error that <see cref="SearchRange"/> sums: between squares and cubes, it spares outliers.</summary>
-    public const float SearchPower = 2.4f;
-
     /// <summary>Below this, F16 loses precision.</summary>
     private const float SmallestNormalHalf = 6.103515625e-5f;
-
-    private const int StackFloats = 512;
 
     private static int Lanes => Vector256<float>.Count;
 
@@ -69,14 +64,13 @@ public static class GroupQuantizer
     public static (Half Scale, byte Zero) SearchRange(ReadOnlySpan<float> group, int bits)
     {
         var (min, max) = (TensorPrimitives.Min(group), TensorPrimitives.Max(group));
-        var buffer = group.Length <= StackFloats ? stackalloc float[group.Length] : new float[group.Length];
         var best = Range(min, max, bits);
-        var least = Error(group, best.Scale, best.Zero, bits, buffer);
-        for (var step = 1; step < SearchSteps && least > 0; step++)
+        var least = Error(group, best.Scale, best.Zero, bits);
+        for (var step = 1; step < SearchSteps; step++)
         {
             var part = 1 - (float)step / SearchSteps;
             var candidate = Range(min * part, max * part, bits);
-            var error = Error(group, candidate.Scale, candidate.Zero, bits, buffer);
+            var error = Error(group, candidate.Scale, candidate.Zero, bits);
             if (error < least) (least, best) = (error, candidate);
         }
 
@@ -118,23 +112,26 @@ public static class GroupQuantizer
         Vector256.Max(Vector256.Round(weights / Vector256.Create(scale)) + Vector256.Create(zero), Vector256<float>.Zero), Vector256.Create(maxCode));
 
     /// <summary>Σ|w − s(q − Z)|^2.4, eight chains of additions, so that it is the same on every machine.</summary>
-    private static float Error(ReadOnlySpan<float> group, Half scale, byte zero, int bits, Span<float> buffer)
+    private static float Error(ReadOnlySpan<float> group, Half scale, byte zero, int bits)
     {
         var (s, z, maxCode) = ((float)scale, (float)zero, (float)((1 << bits) - 1));
+        var sums = Vector256<float>.Zero;
         var i = 0;
-        for (; i + Lanes <= group.Length; i += Lanes)
+        for (; i + Lanes <= group.Length; i += Lanes) sums += Error(Vector256.Create(group[i..]), s, z, maxCode);
+        if (i < group.Length)
         {
-            var w = Vector256.Create(group[i..]);
-            Vector256.Abs(w - (Codes(w, s, z, maxCode) - Vector256.Create(z)) * Vector256.Create(s)).CopyTo(buffer[i..]);
+            // Zeros fill the last vector up: they are represented exactly.
+            Span<float> rest = stackalloc float[Vector256<float>.Count];
+            rest.Clear();
+            group[i..].CopyTo(rest);
+            sums += Error(Vector256.Create<float>(rest), s, z, maxCode);
         }
 
-        for (; i < group.Length; i++) buffer[i] = MathF.Abs(group[i] - Dequantize(Quantize(group[i], scale, zero, bits), scale, zero));
-        TensorPrimitives.Pow(buffer, SearchPower, buffer);
-        var sums = Vector256<float>.Zero;
-        for (i = 0; i + Lanes <= buffer.Length; i += Lanes) sums += Vector256.Create<float>(buffer[i..]);
         var sum = 0f;
         for (var lane = 0; lane < Lanes; lane++) sum += sums[lane];
-        for (; i < buffer.Length; i++) sum += buffer[i];
         return sum;
     }
+
+    private static Vector256<float> Error(Vector256<float> w, float scale, float zero, float maxCode) =>
+        ErrorPower.Of(Vector256.Abs(w - (Codes(w, scale, zero, maxCode) - Vector256.Create(zero)) * Vector256.Create(scale)));
 }

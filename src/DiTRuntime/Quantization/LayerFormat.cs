@@ -28,7 +28,11 @@ public sealed record LayerFormat(GroupFormat? Weights, ActivationMode Activation
     /// <summary>A floating-point weight.</summary>
     public static LayerFormat Dense { get; } = new((GroupFormat?)null);
 
-    /// <summary>What people call it: "w4a8 g128", "f16".</summary>
+    /// <summary>In what form a layer reads its input.</summary>
+    public static ActivationMode ModeOf(ActivationFormat? activations) =>
+        activations is null ? ActivationMode.Float : activations.StaticScales is null ? ActivationMode.Dynamic : ActivationMode.Static;
+
+    /// <summary>What people call it: "w4a8 g128", "dense".</summary>
     public override string ToString() => Weights is null
         ? "dense"
         : $"w{Weights.Bits}a{(Activations == ActivationMode.Float ? 16 : ActivationFormat.Bits)} {(Weights.GroupSize == 0 ? "per row" : $"g{Weights.GroupSize}")}{(Activations == ActivationMode.Static ? " static" : "")}";

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
@@ -41,8 +42,7 @@ public sealed class PackedLayer
     public float[]? Bias { get; }
 
     /// <summary>The layer's entry in a packed file.</summary>
-    public LayerFormat LayerFormat => new(
-        Format, Activations is null ? ActivationMode.Float : Activations.StaticScales is null ? ActivationMode.Dynamic : ActivationMode.Static);
+    public LayerFormat LayerFormat => new(Format, LayerFormat.ModeOf(Activations));
 
     /// <summary>Packs codes, scales and zero points.</summary>
     /// <param name="name">The layer's name in the official layout.</param>
@@ -87,7 +87,7 @@ public sealed class PackedLayer
         {
             [NameKey] = Name,
             [EntryKey] = Encoding.UTF8.GetString(entry.ToArray()),
-            [InputsKey] = Inputs.ToString(System.Globalization.CultureInfo.InvariantCulture),
+            [InputsKey] = Inputs.ToString(CultureInfo.InvariantCulture),
         };
         AtomicFile.Write(path, stream => SafetensorsWriter.Write(stream, metadata, [.. Tensors()], WriteTensor));
     }

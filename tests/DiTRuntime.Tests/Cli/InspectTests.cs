@@ -1,5 +1,7 @@
 using System.Text.Json;
+using DiTRuntime.Quantization;
 using DiTRuntime.Tests.Imaging;
+using DiTRuntime.Tests.Models;
 
 namespace DiTRuntime.Tests.Cli;
 
@@ -25,6 +27,34 @@ public sealed class InspectTests
             Assert.That(json.GetProperty("hash").GetString(), Does.Match("^[0-9a-f]{10}$"));
         }
     }
+
+    [Test]
+    public void A_packed_model_tells_its_bits()
+    {
+        using var folder = new TemporaryFolder();
+        var path = PackedFiles.Write(folder["m.safetensors"], new GroupFormat(4, 32), ActivationMode.Dynamic);
+        var json = Inspect(path);
+        var packing = json.GetProperty("packing");
+        var layer = packing.GetProperty("layers").EnumerateArray().Single(l => l.GetProperty("name").GetString() == "blocks.1.mlp.fc2");
+        using (Assert.EnterMultipleScope())
+        {
+            // 4 bits, and for each 32 weights 16 bits of scale and 4 of zero point.
+            Assert.That(packing.GetProperty("block_bits_per_weight").GetDouble(), Is.EqualTo(4 + 20.0 / 32));
+            Assert.That(layer.GetProperty("bits_per_weight").GetDouble(), Is.EqualTo(4 + 20.0 / 32));
+            Assert.That(layer.GetProperty("format").GetString(), Is.EqualTo("w4a8 g32"));
+            Assert.That(packing.GetProperty("bits_per_weight").GetDouble(), Is.GreaterThan(4 + 20.0 / 32).And.LessThan(16));
+            Assert.That(packing.GetProperty("method").GetProperty("method").GetString(), Is.EqualTo("rtn"));
+            Assert.That(Sum(packing, "parts", "bytes"), Is.EqualTo(json.GetProperty("bytes").GetInt64()));
+            Assert.That(Sum(packing, "layers", "bytes"), Is.EqualTo(json.GetProperty("bytes").GetInt64()));
+        }
+
+        Assert.That(CliRunner.Run("inspect", path).Succeeded().Out, Does.Match(@"adaLN +w4a16 g32 +2 layers .* 4\.625 bits per weight"));
+        Assert.That(CliRunner.Run("inspect", path, "--verbose").Succeeded().Out, Does.Match(@"blocks\.1\.mlp\.fc2 +w4a8 g32 .* 4\.625 bits per weight"));
+    }
+
+    [Test]
+    public void A_model_that_is_not_packed_tells_no_bits() =>
+        Assert.That(Inspect(TestFiles.DigitModel).GetProperty("packing").ValueKind, Is.EqualTo(JsonValueKind.Null));
 
     [Test]
     public void The_container_changes_nothing_of_the_hash() =>

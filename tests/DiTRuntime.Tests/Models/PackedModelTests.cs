@@ -116,6 +116,16 @@ public sealed class PackedModelTests
     }
 
     [Test]
+    public void Positions_that_a_formula_gives_are_not_stored([Values] bool enlarged, [Values(ElementType.F32, ElementType.F16, ElementType.BF16)] ElementType type)
+    {
+        using var folder = new TestFolder();
+        using (var tiny = PackedFiles.Tiny()) SyntheticWeights.Write(tiny.Config, 1, type, folder["s.safetensors"]);
+        using var source = DiTWeightsLoader.Load(folder["s.safetensors"], new DiTLoadOptions { InputSize = enlarged ? 16 : null });
+        using var file = Checkpoint.Open(PackedFiles.Write(folder["m.safetensors"], source, PackedModelPlan.Uniform(source.Config, new GroupFormat(4, 0))));
+        Assert.That(file.TryGet("pos_embed", out _), Is.False);
+    }
+
+    [Test]
     public void Values_beyond_half_precision_are_kept_in_single()
     {
         using var folder = new TestFolder();
