@@ -7,7 +7,7 @@ namespace DiTRuntime.Backends.Cpu;
 internal sealed unsafe class CpuActivations : Tensor
 {
     /// <summary>Readable rows past the last: no tile has more.</summary>
-    private const int PaddingRows = 8;
+    private const int PaddingRows = 16;
 
     private readonly NativeBuffer _codes;
     private readonly NativeBuffer _groups;

@@ -19,7 +19,10 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
     {
         switch (IntegerPath)
         {
-            case IntegerPath.AvxVnni:
+            case IntegerPath.Avx512 when layer.Bits <= DotProductAvx512.MaxBits:
+                RunGroupLinear<DotProductAvx512>(input, layer, epilogue, output);
+                break;
+            case IntegerPath.Avx512 or IntegerPath.AvxVnni:
                 RunGroupLinear<DotProductAvxVnni>(input, layer, epilogue, output);
                 break;
             case IntegerPath.Avx2:

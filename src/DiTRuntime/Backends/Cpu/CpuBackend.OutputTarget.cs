@@ -47,36 +47,63 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         /// <summary>Stores sums [rowCount, stride] of some neighbouring columns.</summary>
         public void Store(float* sums, int stride, int firstColumn, int columns, int firstRow, int rowCount)
         {
-            var lanes = TSimd.Lanes;
-            for (var r = 0; r < rowCount; r++, sums += stride)
+            // Rows of one sample share their gate.
+            for (var row = firstRow; row < firstRow + rowCount;)
             {
-                var at = (long)(firstRow + r) * _width + firstColumn;
-                var gate = _gateTable == null ? null
-                    : _gateTable + (long)_gateRows[(firstRow + r) / _rowsPerSample] * _gateTableStride + firstColumn;
-                var column = 0;
-                for (; column <= columns - lanes; column += lanes)
+                var sample = _gateTable == null ? 0 : row / _rowsPerSample;
+                var end = _gateTable == null ? firstRow + rowCount : Math.Min((sample + 1) * _rowsPerSample, firstRow + rowCount);
+                var gate = _gateTable == null ? null : _gateTable + (long)_gateRows[sample] * _gateTableStride;
+                for (var column = 0; column < columns; column += TSimd.Lanes)
                 {
-                    var y = TSimd.Add(TSimd.Load(sums + column), TSimd.Load(_bias + firstColumn + column));
-                    if (_residual != null) y = TSimd.Add(y, TSimd.Load(_residual + at + column));
-                    y = gate == null ? VectorMath<TSimd, TVec>.Apply(_activation, y)
-                        : TSimd.MultiplyAdd(TSimd.Load(gate + column), y, TSimd.Load(_output + at + column));
-                    TSimd.Store(y, _output + at + column);
+                    var source = sums + (long)(row - firstRow) * stride + column;
+                    var at = (long)row * _width + firstColumn + column;
+                    var bias = _bias + firstColumn + column;
+                    var columnGate = gate == null ? null : gate + firstColumn + column;
+                    if (column + TSimd.Lanes > columns) StoreTail(source, stride, at, bias, columnGate, end - row, columns - column);
+                    else if (columnGate != null) AddGated(source, stride, at, bias, columnGate, end - row);
+                    else StoreColumn(source, stride, at, bias, end - row);
                 }
 
-                if (column < columns) StoreTail(sums + column, at, gate, firstColumn, column, columns - column);
+                row = end;
             }
         }
 
-        private void StoreTail(float* sums, long at, float* gate, int firstColumn, int column, int count)
+        /// <summary>One vector of columns: y = activation(sum + b + residual).</summary>
+        private void StoreColumn(float* sums, int stride, long at, float* bias, int rowCount)
         {
-            var y = TSimd.Add(TSimd.Load(sums), TSimd.Load(_bias + firstColumn + column));
-            if (_residual != null) y = TSimd.Add(y, VectorMath<TSimd, TVec>.LoadPartial(_residual + at + column, count));
-            y = gate == null ? VectorMath<TSimd, TVec>.Apply(_activation, y)
-                : TSimd.MultiplyAdd(
-                    VectorMath<TSimd, TVec>.LoadPartial(gate + column, count),
-                    y,
-                    VectorMath<TSimd, TVec>.LoadPartial(_output + at + column, count));
-            VectorMath<TSimd, TVec>.StorePartial(y, _output + at + column, count);
+            var b = TSimd.Load(bias);
+            for (var r = 0; r < rowCount; r++, sums += stride, at += _width)
+            {
+                var y = TSimd.Add(TSimd.Load(sums), b);
+                if (_residual != null) y = TSimd.Add(y, TSimd.Load(_residual + at));
+                TSimd.Store(VectorMath<TSimd, TVec>.Apply(_activation, y), _output + at);
+            }
+        }
+
+        /// <summary>One vector of columns of one sample: y += gate·(sum + b).</summary>
+        private void AddGated(float* sums, int stride, long at, float* bias, float* gate, int rowCount)
+        {
+            var b = TSimd.Load(bias);
+            var g = TSimd.Load(gate);
+            for (var r = 0; r < rowCount; r++, sums += stride, at += _width)
+            {
+                var y = TSimd.Add(TSimd.Load(sums), b);
+                TSimd.Store(TSimd.MultiplyAdd(g, y, TSimd.Load(_output + at)), _output + at);
+            }
+        }
+
+        /// <summary>The last columns of a row, fewer than a vector.</summary>
+        private void StoreTail(float* sums, int stride, long at, float* bias, float* gate, int rowCount, int count)
+        {
+            for (var r = 0; r < rowCount; r++, sums += stride, at += _width)
+            {
+                var y = TSimd.Add(TSimd.Load(sums), TSimd.Load(bias));
+                if (_residual != null) y = TSimd.Add(y, VectorMath<TSimd, TVec>.LoadPartial(_residual + at, count));
+                y = gate == null
+                    ? VectorMath<TSimd, TVec>.Apply(_activation, y)
+                    : TSimd.MultiplyAdd(VectorMath<TSimd, TVec>.LoadPartial(gate, count), y, VectorMath<TSimd, TVec>.LoadPartial(_output + at, count));
+                VectorMath<TSimd, TVec>.StorePartial(y, _output + at, count);
+            }
         }
     }
 }

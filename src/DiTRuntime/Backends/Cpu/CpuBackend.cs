@@ -139,7 +139,8 @@ public abstract class CpuBackend : IDiTBackend
 
     private static IntegerPath ResolvePath(IntegerPath wanted) => wanted switch
     {
-        IntegerPath.Auto => AvxVnni.IsSupported ? IntegerPath.AvxVnni : Avx2.IsSupported ? IntegerPath.Avx2 : IntegerPath.Portable,
+        IntegerPath.Auto => AvxVnni.IsSupported && Avx512BW.IsSupported ? IntegerPath.Avx512 : AvxVnni.IsSupported ? IntegerPath.AvxVnni : Avx2.IsSupported ? IntegerPath.Avx2 : IntegerPath.Portable,
+        IntegerPath.Avx512 when !AvxVnni.IsSupported || !Avx512BW.IsSupported => throw new UsageException("AVX-512 asked for, which this machine does not have"),
         IntegerPath.AvxVnni when !AvxVnni.IsSupported => throw new UsageException("AVX-VNNI asked for, which this machine does not have"),
         IntegerPath.Avx2 when !Avx2.IsSupported => throw new UsageException("AVX2 asked for, which this machine does not have"),
         _ => wanted,

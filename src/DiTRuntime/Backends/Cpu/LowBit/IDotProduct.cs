@@ -27,15 +27,23 @@ internal unsafe struct GroupTerms
         var y = outputs + row * IntegerPanel.Width;
         if (Vector512.IsHardwareAccelerated)
         {
-            var total = Vector512.Create(low, high) - Vector512.Create(RowZeros[row]) * Vector512.Load(ColumnSums);
-            if (HasColumnZeros) total -= Vector512.Create(RowSums[row]) * Vector512.Load(ColumnZeros);
-            var scale = Vector512.Create(RowScales[row]) * Vector512.Load(ColumnScales);
-            Vector512.FusedMultiplyAdd(scale, Vector512.ConvertToSingle(total), Vector512.Load(y)).Store(y);
+            Add(Vector512.Create(low, high), row, outputs);
             return;
         }
 
         AddHalf(low, row, 0, y);
         AddHalf(high, row, 8, y + 8);
+    }
+
+    /// <summary>Adds the sixteen columns of one row.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly void Add(Vector512<int> sums, int row, float* outputs)
+    {
+        var y = outputs + row * IntegerPanel.Width;
+        var total = sums - Vector512.Create(RowZeros[row]) * Vector512.Load(ColumnSums);
+        if (HasColumnZeros) total -= Vector512.Create(RowSums[row]) * Vector512.Load(ColumnZeros);
+        var scale = Vector512.Create(RowScales[row]) * Vector512.Load(ColumnScales);
+        Vector512.FusedMultiplyAdd(scale, Vector512.ConvertToSingle(total), Vector512.Load(y)).Store(y);
     }
 
     private readonly void AddHalf(Vector256<int> sums, int row, int column, float* y)
@@ -77,6 +85,9 @@ public enum IntegerPath
 {
     /// <summary>The best the machine has.</summary>
     Auto,
+
+    /// <summary>AVX-512BW for weights of up to 4 bits, AVX-VNNI for the others.</summary>
+    Avx512,
 
     /// <summary>AVX-VNNI: four products and their sum in one instruction.</summary>
     AvxVnni,
