@@ -18,21 +18,26 @@ internal static class QuantizeCommand
         output.Required = true;
         var options = new QuantizeOptions();
         var command = new Command("quantize", "Make a checkpoint 2 to 8 times smaller") { model, heads, output };
-        foreach (var option in options.All) command.Add(option);
+        var search = new SearchOptions();
+        foreach (var option in options.All.Concat(search.All)) command.Add(option);
         command.SetAction(parse =>
         {
-            Run(open(parse), parse.GetValue(model) ?? ModelSource.BuiltIn, parse.GetValue(heads), options.Read(parse), parse.GetRequiredValue(output)!);
+            var session = open(parse);
+            var settings = options.Read(parse);
+            var path = parse.GetRequiredValue(output)!;
+            DiTWeights Open() => ModelSource.Open(parse.GetValue(model) ?? ModelSource.BuiltIn, parse.GetValue(heads));
+            OutputProbe.Check(path);
+            if (!search.IsWanted(parse)) Run(session, Open, settings, path);
+            else new SearchRun(session, Open, settings).Run(search.Read(parse, settings.Seed), new SearchRun.Measure(search.UsesFrechet(parse), search.Samples(parse), search.Steps(parse)), path);
             return (int)ExitCode.Ok;
         });
         return command;
     }
 
-    private static void Run(Session session, string modelPath, int? heads, QuantizeSettings settings, string output)
+    private static void Run(Session session, Func<DiTWeights> open, QuantizeSettings settings, string output)
     {
-        OutputProbe.Check(output);
         using var backend = session.CreateBackend();
-        DiTWeights Open() => ModelSource.Open(modelPath, heads);
-        var quantizer = new ModelQuantizer(Open, backend, session.ThreadCount, session.Note);
+        var quantizer = new ModelQuantizer(open, backend, session.ThreadCount, session.Note);
         QuantizeReport? report = null;
         session.WithProgress(display => report = quantizer.Run(
             settings, output, new DirectProgress<QuantizeProgress>(p => display.Report(p.Stage, p.Unit, p.Done, p.Total)), session.Cancellation));

@@ -1,0 +1,103 @@
+using System.Text.Json;
+using DiTRuntime.Tests.Imaging;
+
+namespace DiTRuntime.Tests.Cli;
+
+public sealed class QuantizeTests
+{
+    private static readonly string[] s_tiny = ["quantize", "--model", TestFiles.Golden("tiny/official.safetensors"), "--heads", "2"];
+
+    private static readonly string[] s_small = [.. s_tiny, "--group-size", "32"];
+
+    [TestCase("rtn")]
+    [TestCase("gptq")]
+    [TestCase("qdit")]
+    public void A_model_becomes_a_packed_file_that_runs(string method)
+    {
+        using var folder = new TemporaryFolder();
+
+        var json = JsonDocument.Parse(CliRunner.Run([.. s_small, "--method", method, "--samples", "3", "--json", "-o", folder["q.safetensors"]]).Succeeded().Out).RootElement;
+
+        Assert.That(json.GetProperty("bytes").GetInt64(), Is.EqualTo(new FileInfo(folder["q.safetensors"]).Length));
+        Assert.That(json.GetProperty("method").GetProperty("method").GetString(), Is.EqualTo(method));
+        Assert.That(json.GetProperty("layers").GetArrayLength(), Is.EqualTo(10));
+        Assert.That(json.GetProperty("layers")[1].GetProperty("format").GetString(), Is.EqualTo("w4a8 g32"));
+        Assert.That(json.GetProperty("layers")[1].GetProperty("output_error").ValueKind, Is.EqualTo(method == "rtn" ? JsonValueKind.Null : JsonValueKind.Number));
+        CliRunner.Run("generate", "--model", folder["q.safetensors"], "--class-labels", "1", "--steps", "2", "--latents-only", "--out", folder["l.safetensors"]).Succeeded();
+    }
+
+    [Test]
+    public void The_table_names_every_layer_and_the_sums()
+    {
+        using var folder = new TemporaryFolder();
+
+        var run = CliRunner.Run([.. s_small, "--abits", "16", "--wbits", "3", "--range", "mse", "--pack-all", "-o", folder["q.safetensors"]]).Succeeded();
+
+        Assert.That(run.OutLines, Has.Length.EqualTo(18));
+        Assert.That(run.Out, Does.Contain("blocks.1.mlp.fc2").And.Contain("w3a16 g32").And.Contain("w8a16 g32").And.Contain("times smaller than fp16"));
+        Assert.That(run.Error, Is.Empty);
+    }
+
+    [Test]
+    public void Group_sizes_come_from_a_file_and_a_search_writes_one()
+    {
+        using var folder = new TemporaryFolder();
+        string[] search = [.. s_small, "--search", "--search-population", "4", "--search-select", "2", "--search-crossover", "2", "--search-epochs", "2", "--search-mean", "40", "--search-samples", "2"];
+        CliRunner.Run([.. search, "-o", folder["groups.json"]]).Succeeded();
+
+        CliRunner.Run([.. s_small, "--groups", folder["groups.json"], "-o", folder["q.safetensors"]]).Succeeded();
+
+        var groups = JsonDocument.Parse(File.ReadAllText(folder["groups.json"])).RootElement;
+        var layers = JsonDocument.Parse(CliRunner.Run("inspect", folder["q.safetensors"], "--json").Succeeded().Out).RootElement.ToString();
+        Assert.That(groups.EnumerateObject().Count(), Is.EqualTo(8));
+        Assert.That(groups.EnumerateObject().Average(group => group.Value.GetInt32()), Is.GreaterThanOrEqualTo(40));
+        Assert.That(File.ReadAllLines(folder["groups.json.log.jsonl"]), Has.Length.EqualTo(3));
+        Assert.That(layers, Is.Not.Empty);
+        var again = CliRunner.Run([.. search, "-o", folder["groups.json"]]).Succeeded();
+        Assert.That(again.Error, Does.Contain("after generation 2"));
+    }
+
+    [TestCase("--method viditq", "--method viditq", "not in this build")]
+    [TestCase("--method magic", "--method magic", "rtn, gptq or qdit")]
+    [TestCase("--wbits 7", "--wbits 7", "2, 3, 4, 5, 6 or 8")]
+    [TestCase("--abits 4", "--abits 4", "8 or 16")]
+    [TestCase("--group-size wide", "--group-size wide", "row")]
+    [TestCase("--group-size -1", "--group-size -1", "row")]
+    [TestCase("--method gptq --samples 0", "--samples 0", "at least 1")]
+    [TestCase("--abits 16 --activations static", "--activations static", "--abits 16")]
+    [TestCase("--method qdit --abits 16", "--method qdit", "--method gptq")]
+    [TestCase("--search --search-select 99", "--search-select 99", "the population")]
+    [TestCase("--search --search-fitness frechet", "frechet", "digit judge")]
+    [TestCase("--search --search-mean 300", "--search-mean 300", "mean of")]
+    public void Senseless_flags_are_refused(string flags, string named, string expected)
+    {
+        using var folder = new TemporaryFolder();
+
+        CliRunner.Run([.. s_tiny, .. flags.Split(' '), "-o", folder["q.safetensors"]]).Failed(ExitCode.Usage, named, expected);
+
+        Assert.That(Directory.GetFileSystemEntries(folder.Path), Is.Empty);
+    }
+
+    [TestCase("[1]", "not a JSON object")]
+    [TestCase("{", "not valid JSON")]
+    [TestCase("""{"blocks.0.attn.qkv": "x"}""", "blocks.0.attn.qkv")]
+    [TestCase("""{"blocks.0.attn.qkv": -1}""", "-1")]
+    public void A_damaged_file_of_group_sizes_is_refused(string content, string expected)
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder["groups.json"], content);
+
+        CliRunner.Run([.. s_tiny, "--groups", folder["groups.json"], "-o", folder["q.safetensors"]]).Failed(ExitCode.InvalidFile, "groups.json", expected);
+    }
+
+    [Test]
+    public void Strange_layers_missing_files_and_unwritable_places_are_refused()
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder["groups.json"], """{"blocks.7.attn.qkv": 32}""");
+
+        CliRunner.Run([.. s_tiny, "--groups", folder["groups.json"], "-o", folder["q.safetensors"]]).Failed(ExitCode.Usage, "blocks.7.attn.qkv");
+        CliRunner.Run([.. s_tiny, "--groups", folder["none.json"], "-o", folder["q.safetensors"]]).Failed(ExitCode.InvalidFile, "none.json", "no such file");
+        CliRunner.Run([.. s_tiny, "-o", "/no/such/folder/x.safetensors"]).Failed(ExitCode.Usage, "/no/such/folder/x.safetensors", "no such folder");
+    }
+}
