@@ -10,14 +10,13 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
     public override PreparedLinear Prepare(LinearWeight weight)
     {
         if (weight is GroupWeight group) return new CpuGroupLinear(group);
-        var dense = weight as DenseWeight
-            ?? throw new ArgumentException($"{weight.Name}: the CPU backend has no kernel for {weight.GetType().Name}", nameof(weight));
+        if (!weight.IsDense) throw new ArgumentException($"{weight.Name}: the CPU backend has no kernel for {weight.GetType().Name}", nameof(weight));
         var panelCount = DivideUp(weight.Outputs, PanelWidth);
         var panels = new NativeBuffer((long)panelCount * weight.Inputs * PanelWidth * sizeof(float));
         var bias = PadBias(weight.Bias, panelCount);
         try
         {
-            var job = new PackJob { Weight = dense, Panels = panels.Floats };
+            var job = new PackJob { Weight = weight, Panels = panels.Floats };
             Pool.Run(job, panelCount, checked(PanelWidth * weight.Inputs * sizeof(float)));
         }
         catch
@@ -58,7 +57,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
 
     private struct PackJob : IJob
     {
-        public DenseWeight Weight;
+        public LinearWeight Weight;
         public float* Panels;
 
         public readonly void Execute(int task, byte* scratch)
