@@ -41,6 +41,7 @@ internal static class ComparisonReport
     /// <summary>Signal over error after every block.</summary>
     public static BarSection Blocks(IReadOnlyList<(string Name, ComparisonResult Result)> models) => new(
         "Signal over error, block by block",
+        "block",
         new ChartAxis("SNR, dB"),
         [.. models[0].Result.Blocks.Select(block => $"{block.Index}")],
         [.. models.Select(model => new ChartSeries(model.Name, [.. model.Result.Blocks.Select(block => (0.0, block.SnrDecibels))]))])

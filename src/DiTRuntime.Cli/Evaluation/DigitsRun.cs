@@ -108,6 +108,7 @@ internal sealed class DigitsRun(IReadOnlyList<string> models, DigitSettings sett
     private string Save(string folder, List<DigitRow> rows, IDiTBackend backend)
     {
         var others = rows.Where(row => row.Comparison is not null).Select(row => (row.Name, row.Comparison!)).ToArray();
+        // The reference comes last in charts, so that a candidate has the same colour in all of them.
         var page = new HtmlReport("Digits: size against quality", $"{rows.Count} models draw the same {settings.Samples} digits from the same noise.")
             .Fact("steps", $"{settings.Steps}, DDIM").Fact("guidance scale", $"{settings.GuidanceScale}").Fact("seed", $"{settings.Seed}").Fact("backend", backend.Description)
             .Add(new TableSection("All figures", s_columns, [.. rows.Select(row => (IReadOnlyList<string>)Cells(row, rows[0]))])
@@ -122,7 +123,7 @@ internal sealed class DigitsRun(IReadOnlyList<string> models, DigitSettings sett
             })
             .Add(new ScatterSection(
                 "Size against quality", new ChartAxis("megabytes of weights"), new ChartAxis("Fréchet distance to real digits"),
-                [.. rows.Select(row => new ChartPoint(row.Name, row.Bytes / 1e6, row.Figures.Frechet))])
+                [.. rows.Skip(1).Append(rows[0]).Select(row => new ChartPoint(row.Name, row.Bytes / 1e6, row.Figures.Frechet))])
             {
                 Explanation = "Further down and further left is better.",
             });
