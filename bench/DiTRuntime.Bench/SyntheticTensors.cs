@@ -11,16 +11,36 @@ internal sealed class SyntheticTensors : ICheckpoint
     private readonly Dictionary<string, CheckpointTensor> _tensors;
 
     public SyntheticTensors(IEnumerable<(string Name, int[] Shape)> tensors)
+        : this(tensors.Select(t => new TensorDescription(t.Name, ElementType.F32, t.Shape)), new Dictionary<string, string>())
+    {
+    }
+
+    public SyntheticTensors(IEnumerable<TensorDescription> tensors, IReadOnlyDictionary<string, string> metadata)
     {
         var list = tensors.ToList();
+        Metadata = metadata;
+        var longest = list.Max(t => t.Count);
         var random = new Random(1);
-        var values = new float[list.Max(t => t.Shape.Aggregate(1, (product, extent) => product * extent))];
-        for (var i = 0; i < values.Length; i++) values[i] = 0.04f * (random.NextSingle() - 0.5f);
+        var values = new float[longest];
+        foreach (ref var value in values.AsSpan()) value = 0.04f * (random.NextSingle() - 0.5f);
+        var halves = Array.ConvertAll(values, value => (Half)value);
+        var scales = new Half[longest];
+        Array.Fill(scales, (Half)0.003f);
+        var bytes = new byte[longest];
+        random.NextBytes(bytes);
+
         var path = System.IO.Path.GetTempFileName();
-        File.WriteAllBytes(path, MemoryMarshal.AsBytes<float>(values));
+        using (var stream = File.OpenWrite(path))
+        {
+            stream.Write(MemoryMarshal.AsBytes<float>(values));
+            stream.Write(MemoryMarshal.AsBytes<Half>(halves));
+            stream.Write(MemoryMarshal.AsBytes<Half>(scales));
+            stream.Write(bytes);
+        }
+
         _file = MappedFile.Open(path);
         File.Delete(path);
-        Tensors = [.. list.Select(t => new CheckpointTensor(_file, t.Name, ElementType.F32, t.Shape, 0))];
+        Tensors = [.. list.Select(t => new CheckpointTensor(_file, t.Name, t.Type, [.. t.Shape], longest * OffsetOf(t)))];
         _tensors = Tensors.ToDictionary(t => t.Name);
     }
 
@@ -28,7 +48,7 @@ internal sealed class SyntheticTensors : ICheckpoint
 
     public string Kind => "synthetic";
 
-    public IReadOnlyDictionary<string, string> Metadata { get; } = new Dictionary<string, string>();
+    public IReadOnlyDictionary<string, string> Metadata { get; }
 
     public IReadOnlyList<CheckpointTensor> Tensors { get; }
 
@@ -73,4 +93,12 @@ internal sealed class SyntheticTensors : ICheckpoint
     public bool TryGet(string name, [NotNullWhen(true)] out CheckpointTensor? tensor) => _tensors.TryGetValue(name, out tensor);
 
     public void Dispose() => _file.Dispose();
+
+    /// <summary>Where values of the tensor's kind begin, in units of the longest tensor: floats, halves, scales, bytes.</summary>
+    private static long OffsetOf(TensorDescription tensor) => tensor.Type switch
+    {
+        ElementType.F32 => 0,
+        ElementType.F16 => tensor.Name.EndsWith(".scale", StringComparison.Ordinal) ? 6 : 4,
+        _ => 8,
+    };
 }

@@ -1,5 +1,6 @@
 using DiTRuntime.Backends;
 using DiTRuntime.Models;
+using DiTRuntime.Quantization;
 using DiTRuntime.Sampling;
 
 namespace DiTRuntime.Bench;
@@ -10,12 +11,13 @@ internal sealed class XlModel : IDisposable
     private readonly DiTModel _model;
     private SamplingBatch _batch;
 
-    public XlModel(IDiTBackend backend)
+    /// <param name="backend">Where it runs.</param>
+    /// <param name="weightBits">Bits of packed weights in groups of 128 with 8-bit activations, or null for fp32.</param>
+    public XlModel(IDiTBackend backend, int? weightBits = null)
     {
         Config = DiTConfigs.Parse("DiT-XL/2");
-        using var tensors = new SyntheticTensors(DiTLayout.Official.Tensors(Config).Select(t => (t.Name, t.Shape)));
-        using var weights = DiTWeightsLoader.Load(tensors, new DiTLoadOptions());
-        _model = new DiTModel(weights, backend, Compatibility.Official);
+        var tensors = weightBits is { } bits ? Packed(bits) : new SyntheticTensors(DiTLayout.Official.Tensors(Config).Select(t => (t.Name, t.Shape)));
+        _model = new DiTModel(DiTWeightsLoader.Load(tensors, new DiTLoadOptions()), backend, Compatibility.Official);
         _batch = NewBatch();
     }
 
@@ -37,6 +39,18 @@ internal sealed class XlModel : IDisposable
     {
         _batch.Dispose();
         _model.Dispose();
+    }
+
+    private SyntheticTensors Packed(int bits)
+    {
+        var plan = PackedModelPlan.Uniform(Config, new GroupFormat(bits, 128), ActivationMode.Dynamic);
+        var metadata = new Dictionary<string, string>
+        {
+            [PackedModel.FormatKey] = PackedModel.Version,
+            [PackedModel.ConfigKey] = DiTConfigFacts.Write(Config),
+            [PackedModel.LayersKey] = plan.LayersJson(),
+        };
+        return new SyntheticTensors(plan.Tensors(), metadata);
     }
 
     private SamplingBatch NewBatch()

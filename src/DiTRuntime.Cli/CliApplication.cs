@@ -41,6 +41,7 @@ internal static class CliApplication
         common.AddTo(root);
         Session Open(ParseResult parse) => common.Open(parse, console, cancellation);
         root.Add(GenerateCommand.Create(Open));
+        root.Add(QuantizeCommand.Create(Open));
         root.Add(InspectCommand.Create(Open));
         root.Add(ForwardCommand.Create(Open));
         root.Add(SynthesizeCommand.Create(Open));

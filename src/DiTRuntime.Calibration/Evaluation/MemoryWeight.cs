@@ -11,9 +11,6 @@ namespace DiTRuntime.Calibration.Evaluation;
 internal sealed class MemoryWeight(string name, int outputs, int inputs, ReadOnlyMemory<float> values, float[]? bias = null) : LinearWeight(name, outputs, inputs, bias)
 {
     /// <inheritdoc/>
-    public override bool IsDense => true;
-
-    /// <inheritdoc/>
     public override void CopyRows(int firstRow, int rowCount, Span<float> destination) =>
         values.Span.Slice(firstRow * Inputs, rowCount * Inputs).CopyTo(destination);
 }

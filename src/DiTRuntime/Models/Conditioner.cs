@@ -14,11 +14,11 @@ public sealed class Conditioner : IDisposable
     private readonly PreparedLinear _timestepIn;
     private readonly PreparedLinear _timestepOut;
     private readonly PreparedLinear _finalModulation;
-    private readonly PreparedBlock[] _blocks;
+    private readonly BlockStore _blocks;
     private readonly Tensor _labelTable;
     private readonly float[] _frequencies;
 
-    internal Conditioner(DiTWeights weights, IDiTBackend backend, Compatibility compatibility, PreparedBlock[] blocks)
+    internal Conditioner(DiTWeights weights, IDiTBackend backend, Compatibility compatibility, BlockStore blocks)
     {
         _backend = backend;
         _config = weights.Config;
@@ -52,8 +52,13 @@ public sealed class Conditioner : IDisposable
         _backend.Linear(table.Features, _timestepIn, Epilogue.Activate(Activation.Silu), table.Hidden);
         _backend.Linear(table.Hidden, _timestepOut, Epilogue.None, table.Timestep);
         _backend.Condition(table.Timestep, _labelTable, table.Labels, table.Condition);
-        for (var i = 0; i < _blocks.Length; i++)
-            _backend.Linear(table.Condition, _blocks[i].Modulation, Epilogue.None, table.Blocks[i]);
+        for (var i = 0; i < _blocks.Count; i++)
+        {
+            var modulation = _blocks.TakeModulation(i);
+            _backend.Linear(table.Condition, modulation, Epilogue.None, table.Blocks[i]);
+            _blocks.Return(modulation);
+        }
+
         _backend.Linear(table.Condition, _finalModulation, Epilogue.None, table.Final);
     }
 

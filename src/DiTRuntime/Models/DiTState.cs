@@ -1,5 +1,6 @@
 using DiTRuntime.Backends;
 using DiTRuntime.Checkpoints;
+using DiTRuntime.Quantization;
 
 namespace DiTRuntime.Models;
 
@@ -7,15 +8,17 @@ namespace DiTRuntime.Models;
 /// <remarks>B samples are the rows of the batch; guided images take two, one with the class and one with the null class.</remarks>
 public sealed class DiTState : IDisposable
 {
-    private readonly Dictionary<PreparedLinear, Tensor> _inputs = [];
+    // Value tuples, because a dictionary takes no null key and "not quantized" is a format too.
+    private readonly Dictionary<ValueTuple<ActivationFormat?>, Tensor> _tokenInputs;
+    private readonly Dictionary<ValueTuple<ActivationFormat?>, Tensor> _hiddenInputs;
 
     /// <param name="backend">Where it lives.</param>
     /// <param name="config">The architecture.</param>
     /// <param name="imageCount">Latents in flight.</param>
     /// <param name="sampleCount">B: rows of the batch.</param>
-    /// <param name="tokenLayers">Layers that read tokens [B, T, H]; those that take the same format share their input.</param>
-    /// <param name="hiddenLayers">Layers that read the MLP's hidden values [B, T, M], likewise.</param>
-    internal DiTState(IDiTBackend backend, DiTConfig config, int imageCount, int sampleCount, IReadOnlyList<PreparedLinear> tokenLayers, IReadOnlyList<PreparedLinear> hiddenLayers)
+    /// <param name="tokenFormats">Formats in which layers read tokens [B, T, H]; layers with the same format share their input.</param>
+    /// <param name="hiddenFormats">Formats in which layers read the MLP's hidden values [B, T, M], likewise.</param>
+    internal DiTState(IDiTBackend backend, DiTConfig config, int imageCount, int sampleCount, IEnumerable<ActivationFormat?> tokenFormats, IEnumerable<ActivationFormat?> hiddenFormats)
     {
         int tokens = config.TokenCount, hidden = config.HiddenSize, side = config.InputSize;
         var patchValues = config.PatchSize * config.PatchSize * config.OutChannels;
@@ -26,17 +29,11 @@ public sealed class DiTState : IDisposable
         Qkv = backend.Allocate(ElementType.F32, sampleCount, tokens, 3 * hidden);
         Patches = backend.Allocate(ElementType.F32, sampleCount, tokens, patchValues);
         Prediction = backend.Allocate(ElementType.F32, sampleCount, config.OutChannels, side, side);
-        AllocateInputs(tokenLayers, hidden);
-        AllocateInputs(hiddenLayers, config.MlpSize);
+        _tokenInputs = AllocateInputs(tokenFormats, hidden);
+        _hiddenInputs = AllocateInputs(hiddenFormats, config.MlpSize);
 
-        void AllocateInputs(IReadOnlyList<PreparedLinear> layers, int width)
-        {
-            foreach (var group in layers.GroupBy(layer => layer.Activations))
-            {
-                var shared = backend.AllocateActivations(group.Key, sampleCount, tokens, width);
-                foreach (var layer in group) _inputs[layer] = shared;
-            }
-        }
+        Dictionary<ValueTuple<ActivationFormat?>, Tensor> AllocateInputs(IEnumerable<ActivationFormat?> formats, int width) =>
+            formats.Distinct().ToDictionary(ValueTuple.Create, format => backend.AllocateActivations(format, sampleCount, tokens, width));
     }
 
     /// <summary>x [images, C, S, S].</summary>
@@ -60,13 +57,16 @@ public sealed class DiTState : IDisposable
     /// <summary>[B, Cout, S, S]: what the model predicts.</summary>
     public Tensor Prediction { get; }
 
-    /// <summary>[B, T, K]: what a layer reads, in the format it asks for.</summary>
-    public Tensor InputOf(PreparedLinear layer) => _inputs[layer];
+    /// <summary>[B, T, H]: what a layer that takes tokens reads, in the format it asks for.</summary>
+    public Tensor TokenInput(PreparedLinear layer) => _tokenInputs[new(layer.Activations)];
+
+    /// <summary>[B, T, M]: what the layer that takes the MLP's hidden values reads, in the format it asks for.</summary>
+    public Tensor HiddenInput(PreparedLinear layer) => _hiddenInputs[new(layer.Activations)];
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (var tensor in _inputs.Values.Concat([Latents, ImageOfSample, ModulationRowOfSample, Tokens, Qkv, Patches, Prediction]))
+        foreach (var tensor in _tokenInputs.Values.Concat(_hiddenInputs.Values).Concat([Latents, ImageOfSample, ModulationRowOfSample, Tokens, Qkv, Patches, Prediction]))
             tensor.Dispose();
     }
 }

@@ -58,6 +58,23 @@ public sealed class DiTWeights : IDisposable
         FinalModulation, FinalLinear,
     ];
 
+    /// <summary>The same model with other blocks; one of the two is to be disposed.</summary>
+    internal DiTWeights WithBlocks(IReadOnlyList<BlockWeights> blocks) => new()
+    {
+        Config = Config,
+        Checkpoint = Checkpoint,
+        PatchEmbed = PatchEmbed,
+        Positions = Positions,
+        TimestepIn = TimestepIn,
+        TimestepOut = TimestepOut,
+        LabelTable = LabelTable,
+        Blocks = blocks,
+        FinalModulation = FinalModulation,
+        FinalLinear = FinalLinear,
+        Labels = Labels,
+        Remarks = Remarks,
+    };
+
     /// <inheritdoc/>
     public void Dispose() => Checkpoint.Dispose();
 }

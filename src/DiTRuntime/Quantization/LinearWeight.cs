@@ -26,9 +26,6 @@ public abstract class LinearWeight(string name, int outputs, int inputs, float[]
     /// <summary>How the layer's input is quantized, or null where it stays in floating point.</summary>
     public ActivationFormat? Activations { get; init; }
 
-    /// <summary>Whether W is made of floating-point numbers, so that a backend may hold it as such without expanding anything.</summary>
-    public virtual bool IsDense => false;
-
     /// <summary>Copies rows of W [rowCount, K] as fp32.</summary>
     /// <exception cref="InvalidFileException">A value is NaN or infinite.</exception>
     public abstract void CopyRows(int firstRow, int rowCount, Span<float> destination);
@@ -45,9 +42,6 @@ public sealed class DenseWeight : LinearWeight
     /// <param name="bias">b [N], or null.</param>
     public DenseWeight(string name, IReadOnlyList<CheckpointTensor> parts, float[]? bias)
         : base(name, parts.Sum(p => p.Shape[0]), parts[0].Count / parts[0].Shape[0], bias) => _parts = [.. parts];
-
-    /// <inheritdoc/>
-    public override bool IsDense => true;
 
     /// <inheritdoc/>
     public override void CopyRows(int firstRow, int rowCount, Span<float> destination)

@@ -38,7 +38,7 @@ public sealed class FuzzTests
         {
             var file = RawSafetensors.Parse(original);
             return file.Metadata(key, Encoding.Latin1.GetString(new Mutation(seed).Apply(Encoding.Latin1.GetBytes(file.Metadata(key))))).ToArray();
-        });
+        }, mayBeStrict: true);
     }
 
     [Test]
@@ -80,9 +80,9 @@ public sealed class FuzzTests
 
     /// <summary>Damages one file, with the others beside it, and opens a path.</summary>
     private static void Fuzz(string path, (string Name, byte[] Content) damaged, params (string Name, byte[] Content)[] others) =>
-        Fuzz(path, damaged, seed => new Mutation(seed).Apply(damaged.Content), others);
+        Fuzz(path, damaged, seed => new Mutation(seed).Apply(damaged.Content), mayBeStrict: false, others);
 
-    private static void Fuzz(string path, (string Name, byte[] Content) damaged, Func<int, byte[]> mutate, params (string Name, byte[] Content)[] others)
+    private static void Fuzz(string path, (string Name, byte[] Content) damaged, Func<int, byte[]> mutate, bool mayBeStrict, params (string Name, byte[] Content)[] others)
     {
         using var folder = new TestFolder();
         foreach (var (name, content) in others) folder.Write(name, content);
@@ -112,8 +112,8 @@ public sealed class FuzzTests
         worker.Start();
         Assert.That(worker.Join(s_limit), Is.True, $"mutation {current} hangs");
         Assert.That(failure, Is.Null, $"mutation {current}");
-        // Both outcomes must occur, or the mutations are too wild or too tame to show anything.
-        Assert.That(refused, Is.InRange(CaseCount / 10, CaseCount - 1));
+        // Both outcomes must occur, or the mutations are too wild or too tame to show anything; but a reader may know every byte of its text.
+        Assert.That(refused, Is.InRange(CaseCount / 10, mayBeStrict ? CaseCount : CaseCount - 1));
     }
 
     private static bool IsRefused(string path, int fileLength)

@@ -22,10 +22,10 @@ public sealed class DistortionTests
 
     /// <summary>
     /// A uniform quantizer of range ±r: the error inside is that of each cell, ∫(x − c)²φ, and outside that of the last level. The group quantizer of the
-    /// same range must lose the same, to 1 %.
+    /// same range must lose the same, to 1 %. (Ranges that cut off much are left out: the few values beyond them make the measurement itself uncertain.)
     /// </summary>
     [Test]
-    public void The_group_quantizer_loses_what_a_uniform_quantizer_loses([Values(2, 3, 4, 5, 6, 8)] int bits, [Values(2.5f, 4f)] float range)
+    public void The_group_quantizer_loses_what_a_uniform_quantizer_loses([Values(2, 3, 4, 5, 6, 8)] int bits, [Values(4f, 6f)] float range)
     {
         var (scale, zero) = GroupQuantizer.Range(-range, range, bits);
         var measured = s_values.Average(w => Math.Pow(w - GroupQuantizer.Dequantize(GroupQuantizer.Quantize(w, scale, zero, bits), scale, zero), 2));

@@ -62,6 +62,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             var values = keys + KeyPanels * HeadSize * PanelWidth;
             var sums = values + ValuePanels * TokenCount * PanelWidth;
             var scores = sums + TileRows * PanelWidth;
+            var totals = stackalloc float[TileRows];
             PackKeys(q + Width, keys);
             PackValues(q + 2 * Width, values);
 
@@ -71,20 +72,24 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             {
                 var first = tile * TileRows;
                 var count = Math.Min(TileRows, TokenCount - first);
-                Score(q, first, count, keys, sums, scores);
-                for (var r = 0; r < count; r++) Softmax(scores + r * ScoreStride);
-                Mix(scores, count, values, sums, output + (long)first * Width);
+                Score(q, first, count, keys, scores);
+                for (var r = 0; r < count; r++) totals[r] = Exponentiate(scores + r * ScoreStride);
+                Mix(scores, totals, count, values, sums, output + (long)first * Width);
             }
         }
 
-        /// <summary>[panels, D, width]: column t of a panel is key t.</summary>
+        /// <summary>[panels, D, width]: column t of a panel is key t, zero past the last.</summary>
         private readonly void PackKeys(float* k, float* packed)
         {
-            for (var t = 0; t < ScoreStride; t++)
+            for (var first = 0; first < ScoreStride; first += PanelWidth, packed += HeadSize * PanelWidth)
             {
-                var column = packed + t / PanelWidth * HeadSize * PanelWidth + t % PanelWidth;
-                var key = k + (long)t * TokenStride;
-                for (var d = 0; d < HeadSize; d++) column[d * PanelWidth] = t < TokenCount ? key[d] : 0;
+                var count = Math.Min(PanelWidth, TokenCount - first);
+                if (count < PanelWidth) new Span<float>(packed, HeadSize * PanelWidth).Clear();
+                // A cache line of each key at a time, so that both sides of the transposition stay in the first cache.
+                for (var block = 0; block < HeadSize; block += 16)
+                    for (var t = 0; t < count; t++)
+                        for (var d = block; d < Math.Min(block + 16, HeadSize); d++)
+                            packed[d * PanelWidth + t] = k[(long)(first + t) * TokenStride + d];
             }
         }
 
@@ -102,40 +107,44 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             }
         }
 
-        private readonly void Score(float* q, int first, int count, float* keys, float* sums, float* scores)
+        private readonly void Score(float* q, int first, int count, float* keys, float* scores)
         {
             var rows = stackalloc float*[TileRows];
             for (var r = 0; r < TileRows; r++) rows[r] = q + (long)(first + Math.Min(r, count - 1)) * TokenStride;
-            var scale = TSimd.Broadcast(1 / MathF.Sqrt(HeadSize));
             for (var panel = 0; panel < KeyPanels; panel++)
-            {
-                PanelProduct<TSimd, TVec>.Multiply(rows, HeadSize, keys + panel * HeadSize * PanelWidth, sums, first: true);
-                for (var r = 0; r < count; r++)
-                    for (var j = 0; j < PanelWidth; j += TSimd.Lanes)
-                        TSimd.Store(TSimd.Multiply(TSimd.Load(sums + r * PanelWidth + j), scale), scores + r * ScoreStride + panel * PanelWidth + j);
-            }
+                PanelProduct<TSimd, TVec>.Multiply(rows, HeadSize, keys + panel * HeadSize * PanelWidth, scores + panel * PanelWidth, ScoreStride, first: true);
         }
 
-        /// <summary>Scores to probabilities, in place.</summary>
-        private readonly void Softmax(float* scores)
+        /// <summary>Scores s to e^((s − max)/√D), in place.</summary>
+        /// <returns>Their sum.</returns>
+        private readonly float Exponentiate(float* scores)
         {
-            var m = TSimd.Broadcast(VectorMath<TSimd, TVec>.Max(scores, TokenCount));
+            var scale = TSimd.Broadcast(1 / MathF.Sqrt(HeadSize));
+            var max = TSimd.Broadcast(VectorMath<TSimd, TVec>.Max(scores, TokenCount));
             for (var t = 0; t < TokenCount; t += TSimd.Lanes)
-                TSimd.Store(VectorMath<TSimd, TVec>.Exp(TSimd.Subtract(TSimd.Load(scores + t), m)), scores + t);
-            var reciprocal = TSimd.Broadcast(1 / VectorMath<TSimd, TVec>.Sum(scores, TokenCount));
-            for (var t = 0; t < TokenCount; t += TSimd.Lanes) TSimd.Store(TSimd.Multiply(TSimd.Load(scores + t), reciprocal), scores + t);
+            {
+                var below = TSimd.Multiply(TSimd.Subtract(TSimd.Load(scores + t), max), scale);
+                TSimd.Store(VectorMath<TSimd, TVec>.Exp(below), scores + t);
+            }
+
+            return VectorMath<TSimd, TVec>.Sum(scores, TokenCount);
         }
 
-        private readonly void Mix(float* scores, int count, float* values, float* sums, float* output)
+        /// <summary>Values mixed by their weights, divided by the weights' sum.</summary>
+        private readonly void Mix(float* weights, float* totals, int count, float* values, float* sums, float* output)
         {
             var rows = stackalloc float*[TileRows];
-            for (var r = 0; r < TileRows; r++) rows[r] = scores + Math.Min(r, count - 1) * ScoreStride;
+            for (var r = 0; r < TileRows; r++) rows[r] = weights + Math.Min(r, count - 1) * ScoreStride;
             for (var panel = 0; panel < ValuePanels; panel++)
             {
-                PanelProduct<TSimd, TVec>.Multiply(rows, TokenCount, values + (long)panel * TokenCount * PanelWidth, sums, first: true);
+                PanelProduct<TSimd, TVec>.Multiply(rows, TokenCount, values + (long)panel * TokenCount * PanelWidth, sums, PanelWidth, first: true);
                 var columns = Math.Min(PanelWidth, HeadSize - panel * PanelWidth);
                 for (var r = 0; r < count; r++)
-                    new ReadOnlySpan<float>(sums + r * PanelWidth, columns).CopyTo(new Span<float>(output + (long)r * Width + panel * PanelWidth, columns));
+                {
+                    var reciprocal = 1 / totals[r];
+                    var target = output + (long)r * Width + panel * PanelWidth;
+                    for (var j = 0; j < columns; j++) target[j] = sums[r * PanelWidth + j] * reciprocal;
+                }
             }
         }
     }

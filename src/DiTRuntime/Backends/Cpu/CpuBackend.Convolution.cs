@@ -70,7 +70,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
                 for (var pixel = 0; pixel < pixels; pixel += TileRows)
                 {
                     PointAtPixels(firstPixel + pixel, dy, dx, rows);
-                    PanelProduct<TSimd, TVec>.Multiply(rows, Channels, panel, sums + pixel * PanelWidth, first: tap == 0);
+                    PanelProduct<TSimd, TVec>.Multiply(rows, Channels, panel, sums + pixel * PanelWidth, PanelWidth, first: tap == 0);
                 }
             }
 

@@ -86,7 +86,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
                     // Rows past the end repeat the last one; their sums are never stored.
                     for (var r = 0; r < TileRows; r++)
                         rows[r] = Input + (long)(firstRow + Math.Min(row + r, rowCount - 1)) * Depth + k;
-                    PanelProduct<TSimd, TVec>.Multiply(rows, depth, panel + (long)k * PanelWidth, sums + row * PanelWidth, first: k == 0);
+                    PanelProduct<TSimd, TVec>.Multiply(rows, depth, panel + (long)k * PanelWidth, sums + row * PanelWidth, PanelWidth, first: k == 0);
                 }
             }
         }

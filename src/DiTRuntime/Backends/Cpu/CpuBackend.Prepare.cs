@@ -10,7 +10,6 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
     public override PreparedLinear Prepare(LinearWeight weight)
     {
         if (weight is GroupWeight group) return new CpuGroupLinear(group);
-        if (!weight.IsDense) throw new ArgumentException($"{weight.Name}: the CPU backend has no kernel for {weight.GetType().Name}", nameof(weight));
         var panelCount = DivideUp(weight.Outputs, PanelWidth);
         var panels = new NativeBuffer((long)panelCount * weight.Inputs * PanelWidth * sizeof(float));
         var bias = PadBias(weight.Bias, panelCount);

@@ -47,7 +47,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
                 {
                     for (var r = 0; r < TileRows; r++)
                         rows[r] = Input + (long)(firstRow + Math.Min(row + r, rowCount - 1)) * Layer.Inputs + k;
-                    PanelProduct<TSimd, TVec>.Multiply(rows, depth, panel, sums + row * PanelWidth, first: k == 0);
+                    PanelProduct<TSimd, TVec>.Multiply(rows, depth, panel, sums + row * PanelWidth, PanelWidth, first: k == 0);
                 }
             }
 

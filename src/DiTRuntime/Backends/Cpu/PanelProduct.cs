@@ -23,19 +23,20 @@ internal static unsafe class PanelProduct<TSimd, TVec>
     /// <summary>Rows of a tile.</summary>
     public static int TileRows => TSimd.HasManyRegisters ? 8 : 4;
 
-    /// <summary>accumulators (+)= rows × panel.</summary>
+    /// <summary>sums (+)= rows × panel.</summary>
     /// <param name="rows">in [TileRows] pointers to depth values each.</param>
     /// <param name="depth">Length of the product.</param>
     /// <param name="panel">in [depth, PanelWidth].</param>
-    /// <param name="accumulators">in/out [TileRows, PanelWidth].</param>
-    /// <param name="first">Whether the sum starts here, and the accumulators hold nothing yet.</param>
-    public static void Multiply(float** rows, int depth, float* panel, float* accumulators, bool first)
+    /// <param name="sums">in/out [TileRows, stride], PanelWidth of each row.</param>
+    /// <param name="stride">Values from one row of sums to the next.</param>
+    /// <param name="first">Whether the sum starts here, and they hold nothing yet.</param>
+    public static void Multiply(float** rows, int depth, float* panel, float* sums, int stride, bool first)
     {
-        if (TSimd.HasManyRegisters) Tile8(rows, depth, panel, accumulators, first);
-        else Tile4(rows, depth, panel, accumulators, first);
+        if (TSimd.HasManyRegisters) Tile8(rows, depth, panel, sums, stride, first);
+        else Tile4(rows, depth, panel, sums, stride, first);
     }
 
-    private static void Tile8(float** rows, int depth, float* panel, float* accumulators, bool first)
+    private static void Tile8(float** rows, int depth, float* panel, float* sums, int stride, bool first)
     {
         var lanes = TSimd.Lanes;
         var a0 = rows[0];
@@ -67,30 +68,30 @@ internal static unsafe class PanelProduct<TSimd, TVec>
         }
         else
         {
-            c00 = TSimd.Load(accumulators);
-            c01 = TSimd.Load(accumulators + 1 * lanes);
-            c02 = TSimd.Load(accumulators + 2 * lanes);
-            c10 = TSimd.Load(accumulators + 3 * lanes);
-            c11 = TSimd.Load(accumulators + 4 * lanes);
-            c12 = TSimd.Load(accumulators + 5 * lanes);
-            c20 = TSimd.Load(accumulators + 6 * lanes);
-            c21 = TSimd.Load(accumulators + 7 * lanes);
-            c22 = TSimd.Load(accumulators + 8 * lanes);
-            c30 = TSimd.Load(accumulators + 9 * lanes);
-            c31 = TSimd.Load(accumulators + 10 * lanes);
-            c32 = TSimd.Load(accumulators + 11 * lanes);
-            c40 = TSimd.Load(accumulators + 12 * lanes);
-            c41 = TSimd.Load(accumulators + 13 * lanes);
-            c42 = TSimd.Load(accumulators + 14 * lanes);
-            c50 = TSimd.Load(accumulators + 15 * lanes);
-            c51 = TSimd.Load(accumulators + 16 * lanes);
-            c52 = TSimd.Load(accumulators + 17 * lanes);
-            c60 = TSimd.Load(accumulators + 18 * lanes);
-            c61 = TSimd.Load(accumulators + 19 * lanes);
-            c62 = TSimd.Load(accumulators + 20 * lanes);
-            c70 = TSimd.Load(accumulators + 21 * lanes);
-            c71 = TSimd.Load(accumulators + 22 * lanes);
-            c72 = TSimd.Load(accumulators + 23 * lanes);
+            c00 = TSimd.Load(sums);
+            c01 = TSimd.Load(sums + lanes);
+            c02 = TSimd.Load(sums + 2 * lanes);
+            c10 = TSimd.Load(sums + stride);
+            c11 = TSimd.Load(sums + stride + lanes);
+            c12 = TSimd.Load(sums + stride + 2 * lanes);
+            c20 = TSimd.Load(sums + 2 * (nint)stride);
+            c21 = TSimd.Load(sums + 2 * (nint)stride + lanes);
+            c22 = TSimd.Load(sums + 2 * (nint)stride + 2 * lanes);
+            c30 = TSimd.Load(sums + 3 * (nint)stride);
+            c31 = TSimd.Load(sums + 3 * (nint)stride + lanes);
+            c32 = TSimd.Load(sums + 3 * (nint)stride + 2 * lanes);
+            c40 = TSimd.Load(sums + 4 * (nint)stride);
+            c41 = TSimd.Load(sums + 4 * (nint)stride + lanes);
+            c42 = TSimd.Load(sums + 4 * (nint)stride + 2 * lanes);
+            c50 = TSimd.Load(sums + 5 * (nint)stride);
+            c51 = TSimd.Load(sums + 5 * (nint)stride + lanes);
+            c52 = TSimd.Load(sums + 5 * (nint)stride + 2 * lanes);
+            c60 = TSimd.Load(sums + 6 * (nint)stride);
+            c61 = TSimd.Load(sums + 6 * (nint)stride + lanes);
+            c62 = TSimd.Load(sums + 6 * (nint)stride + 2 * lanes);
+            c70 = TSimd.Load(sums + 7 * (nint)stride);
+            c71 = TSimd.Load(sums + 7 * (nint)stride + lanes);
+            c72 = TSimd.Load(sums + 7 * (nint)stride + 2 * lanes);
         }
 
         for (nint k = 0; k < depth; k++)
@@ -133,33 +134,33 @@ internal static unsafe class PanelProduct<TSimd, TVec>
             c72 = TSimd.MultiplyAdd(x7, b2, c72);
         }
 
-        TSimd.Store(c00, accumulators);
-        TSimd.Store(c01, accumulators + 1 * lanes);
-        TSimd.Store(c02, accumulators + 2 * lanes);
-        TSimd.Store(c10, accumulators + 3 * lanes);
-        TSimd.Store(c11, accumulators + 4 * lanes);
-        TSimd.Store(c12, accumulators + 5 * lanes);
-        TSimd.Store(c20, accumulators + 6 * lanes);
-        TSimd.Store(c21, accumulators + 7 * lanes);
-        TSimd.Store(c22, accumulators + 8 * lanes);
-        TSimd.Store(c30, accumulators + 9 * lanes);
-        TSimd.Store(c31, accumulators + 10 * lanes);
-        TSimd.Store(c32, accumulators + 11 * lanes);
-        TSimd.Store(c40, accumulators + 12 * lanes);
-        TSimd.Store(c41, accumulators + 13 * lanes);
-        TSimd.Store(c42, accumulators + 14 * lanes);
-        TSimd.Store(c50, accumulators + 15 * lanes);
-        TSimd.Store(c51, accumulators + 16 * lanes);
-        TSimd.Store(c52, accumulators + 17 * lanes);
-        TSimd.Store(c60, accumulators + 18 * lanes);
-        TSimd.Store(c61, accumulators + 19 * lanes);
-        TSimd.Store(c62, accumulators + 20 * lanes);
-        TSimd.Store(c70, accumulators + 21 * lanes);
-        TSimd.Store(c71, accumulators + 22 * lanes);
-        TSimd.Store(c72, accumulators + 23 * lanes);
+        TSimd.Store(c00, sums);
+        TSimd.Store(c01, sums + lanes);
+        TSimd.Store(c02, sums + 2 * lanes);
+        TSimd.Store(c10, sums + stride);
+        TSimd.Store(c11, sums + stride + lanes);
+        TSimd.Store(c12, sums + stride + 2 * lanes);
+        TSimd.Store(c20, sums + 2 * (nint)stride);
+        TSimd.Store(c21, sums + 2 * (nint)stride + lanes);
+        TSimd.Store(c22, sums + 2 * (nint)stride + 2 * lanes);
+        TSimd.Store(c30, sums + 3 * (nint)stride);
+        TSimd.Store(c31, sums + 3 * (nint)stride + lanes);
+        TSimd.Store(c32, sums + 3 * (nint)stride + 2 * lanes);
+        TSimd.Store(c40, sums + 4 * (nint)stride);
+        TSimd.Store(c41, sums + 4 * (nint)stride + lanes);
+        TSimd.Store(c42, sums + 4 * (nint)stride + 2 * lanes);
+        TSimd.Store(c50, sums + 5 * (nint)stride);
+        TSimd.Store(c51, sums + 5 * (nint)stride + lanes);
+        TSimd.Store(c52, sums + 5 * (nint)stride + 2 * lanes);
+        TSimd.Store(c60, sums + 6 * (nint)stride);
+        TSimd.Store(c61, sums + 6 * (nint)stride + lanes);
+        TSimd.Store(c62, sums + 6 * (nint)stride + 2 * lanes);
+        TSimd.Store(c70, sums + 7 * (nint)stride);
+        TSimd.Store(c71, sums + 7 * (nint)stride + lanes);
+        TSimd.Store(c72, sums + 7 * (nint)stride + 2 * lanes);
     }
 
-    private static void Tile4(float** rows, int depth, float* panel, float* accumulators, bool first)
+    private static void Tile4(float** rows, int depth, float* panel, float* sums, int stride, bool first)
     {
         var lanes = TSimd.Lanes;
         var a0 = rows[0];
@@ -179,18 +180,18 @@ internal static unsafe class PanelProduct<TSimd, TVec>
         }
         else
         {
-            c00 = TSimd.Load(accumulators);
-            c01 = TSimd.Load(accumulators + 1 * lanes);
-            c02 = TSimd.Load(accumulators + 2 * lanes);
-            c10 = TSimd.Load(accumulators + 3 * lanes);
-            c11 = TSimd.Load(accumulators + 4 * lanes);
-            c12 = TSimd.Load(accumulators + 5 * lanes);
-            c20 = TSimd.Load(accumulators + 6 * lanes);
-            c21 = TSimd.Load(accumulators + 7 * lanes);
-            c22 = TSimd.Load(accumulators + 8 * lanes);
-            c30 = TSimd.Load(accumulators + 9 * lanes);
-            c31 = TSimd.Load(accumulators + 10 * lanes);
-            c32 = TSimd.Load(accumulators + 11 * lanes);
+            c00 = TSimd.Load(sums);
+            c01 = TSimd.Load(sums + lanes);
+            c02 = TSimd.Load(sums + 2 * lanes);
+            c10 = TSimd.Load(sums + stride);
+            c11 = TSimd.Load(sums + stride + lanes);
+            c12 = TSimd.Load(sums + stride + 2 * lanes);
+            c20 = TSimd.Load(sums + 2 * (nint)stride);
+            c21 = TSimd.Load(sums + 2 * (nint)stride + lanes);
+            c22 = TSimd.Load(sums + 2 * (nint)stride + 2 * lanes);
+            c30 = TSimd.Load(sums + 3 * (nint)stride);
+            c31 = TSimd.Load(sums + 3 * (nint)stride + lanes);
+            c32 = TSimd.Load(sums + 3 * (nint)stride + 2 * lanes);
         }
 
         for (nint k = 0; k < depth; k++)
@@ -217,17 +218,17 @@ internal static unsafe class PanelProduct<TSimd, TVec>
             c32 = TSimd.MultiplyAdd(x3, b2, c32);
         }
 
-        TSimd.Store(c00, accumulators);
-        TSimd.Store(c01, accumulators + 1 * lanes);
-        TSimd.Store(c02, accumulators + 2 * lanes);
-        TSimd.Store(c10, accumulators + 3 * lanes);
-        TSimd.Store(c11, accumulators + 4 * lanes);
-        TSimd.Store(c12, accumulators + 5 * lanes);
-        TSimd.Store(c20, accumulators + 6 * lanes);
-        TSimd.Store(c21, accumulators + 7 * lanes);
-        TSimd.Store(c22, accumulators + 8 * lanes);
-        TSimd.Store(c30, accumulators + 9 * lanes);
-        TSimd.Store(c31, accumulators + 10 * lanes);
-        TSimd.Store(c32, accumulators + 11 * lanes);
+        TSimd.Store(c00, sums);
+        TSimd.Store(c01, sums + lanes);
+        TSimd.Store(c02, sums + 2 * lanes);
+        TSimd.Store(c10, sums + stride);
+        TSimd.Store(c11, sums + stride + lanes);
+        TSimd.Store(c12, sums + stride + 2 * lanes);
+        TSimd.Store(c20, sums + 2 * (nint)stride);
+        TSimd.Store(c21, sums + 2 * (nint)stride + lanes);
+        TSimd.Store(c22, sums + 2 * (nint)stride + 2 * lanes);
+        TSimd.Store(c30, sums + 3 * (nint)stride);
+        TSimd.Store(c31, sums + 3 * (nint)stride + lanes);
+        TSimd.Store(c32, sums + 3 * (nint)stride + 2 * lanes);
     }
 }

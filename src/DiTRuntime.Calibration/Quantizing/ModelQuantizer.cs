@@ -1,0 +1,94 @@
+using System.Diagnostics;
+using DiTRuntime.Backends;
+using DiTRuntime.Calibration.Numerics;
+using DiTRuntime.Checkpoints;
+using DiTRuntime.Models;
+using DiTRuntime.Quantization;
+
+namespace DiTRuntime.Calibration.Quantizing;
+
+/// <summary>Turns a checkpoint into a packed file.</summary>
+/// <remarks>
+/// Without calibration one layer is in memory at a time. With it, blocks are quantized first to last; each sees the inputs that the quantized blocks before it
+/// make, and what is finished is kept in a folder beside the output until the file is whole. Same model, settings and backend: same file, on any number of threads.
+/// </remarks>
+/// <param name="open">Opens the model; called again from time to time, so that no more of the mapped file stays in memory than is worked on.</param>
+/// <param name="backend">Runs the model where calibration needs it.</param>
+/// <param name="threadCount">Threads, or 0 for one per processor.</param>
+/// <param name="note">Told what the user should know: that earlier work is taken up or dropped.</param>
+public sealed class ModelQuantizer(Func<DiTWeights> open, IDiTBackend backend, int threadCount, Action<string> note)
+{
+    /// <summary>Blocks larger than this in fp32 are prepared when they are used, not held.</summary>
+    private const long HeldWeightBytes = 512L << 20;
+
+    /// <summary>Quantizes the model.</summary>
+    /// <param name="settings">What to do.</param>
+    /// <param name="output">Where the packed file shall be; it appears whole or not at all.</param>
+    /// <param name="progress">Told what is being done.</param>
+    /// <param name="cancellation">Ends the work; what is finished is kept for the next run.</param>
+    /// <exception cref="UsageException">Settings that do not fit the model.</exception>
+    /// <exception cref="InvalidFileException">The model cannot be read, or the folder of unfinished work is damaged.</exception>
+    /// <exception cref="OutputException">The output cannot be written.</exception>
+    public QuantizeReport Run(QuantizeSettings settings, string output, IProgress<QuantizeProgress>? progress = null, CancellationToken cancellation = default)
+    {
+        var start = Stopwatch.GetTimestamp();
+        using var workers = new Workers(threadCount, cancellation);
+        using var weights = open();
+        var plan = settings.Plan(weights.Config);
+        var packer = new LayerPacker(workers, settings.Range);
+        var finished = new Dictionary<string, LayerReport>(StringComparer.Ordinal);
+        WorkFolder? folder = null;
+        var resumed = 0;
+        if (settings.NeedsCalibration)
+        {
+            folder = WorkFolder.Open(output, $"{settings.MethodJson()}\n{plan.LayersJson()}\n{ContentHash.Of(weights.Checkpoint)} {backend.Name}\n", note);
+            var calibration = new BlockCalibration(settings, plan, open, backend, workers, packer, folder, progress);
+            resumed = calibration.Run(LoadSamples(settings, weights.Config, folder, progress), note);
+            foreach (var layer in calibration.Layers) finished.Add(layer.Name, layer);
+        }
+
+        var layers = new List<LayerReport>();
+        var packed = plan.PackedLayers.Count();
+        PackedModelWriter.Write(output, weights, plan, Pack, settings.MethodJson(), progress: null, cancellation);
+        folder?.Delete();
+        var parameters = weights.Layers.Sum(layer => (long)layer.Outputs * layer.Inputs + (layer.Bias?.Length ?? 0));
+        return new QuantizeReport(layers, new FileInfo(output).Length, parameters, Stopwatch.GetElapsedTime(start).TotalSeconds, resumed);
+
+        PackedLayer Pack(LinearWeight weight)
+        {
+            if (finished.TryGetValue(weight.Name, out var known))
+            {
+                layers.Add(known);
+                return folder!.Load(weight.Name);
+            }
+
+            var format = plan.FormatOf(weight.Name);
+            var activations = format.Activations == ActivationMode.Dynamic ? new ActivationFormat(format.Weights!.GroupSize) : null;
+            var (layer, report) = packer.Pack(weight, format.Weights!, activations);
+            layers.Add(report);
+            progress?.Report(new QuantizeProgress("quantizing", "layers", layers.Count, packed));
+            return layer;
+        }
+    }
+
+    private CalibrationSet LoadSamples(QuantizeSettings settings, DiTConfig config, WorkFolder folder, IProgress<QuantizeProgress>? progress)
+    {
+        if ((long)settings.SampleCount * config.TokenCount * config.HiddenSize > int.MaxValue)
+            throw new UsageException($"--samples {settings.SampleCount}: at most {int.MaxValue / (config.TokenCount * config.HiddenSize)} of this model's size can be kept");
+        if (folder.HasSamples) return CalibrationSet.Load(folder.SamplesPath);
+        var weights = open();
+        var streams = weights.Blocks.Sum(block => BlockLayers.Of(block).Sum(layer => (long)layer.Outputs * layer.Inputs)) * sizeof(float) > HeldWeightBytes;
+        using var model = new DiTModel(weights, backend, settings.Compatibility, streams);
+        var set = CalibrationSet.Sample(
+            model, settings.SampleCount, settings.Seed, new Relay<double>(done => progress?.Report(new QuantizeProgress("sampling trajectories", "%", 100 * done, 100))));
+        set.Save(folder.SamplesPath, config);
+        return set;
+    }
+}
+
+/// <summary>Calls back on the reporting thread, at once.</summary>
+internal sealed class Relay<T>(Action<T> report) : IProgress<T>
+{
+    /// <inheritdoc/>
+    public void Report(T value) => report(value);
+}
