@@ -21,6 +21,8 @@ internal sealed class DigitsRun(IReadOnlyList<string> models, DigitSettings sett
     /// <summary>Images over which noise errors are measured: three passes a step each.</summary>
     private const int ComparedImages = 20;
 
+    private static readonly string[] s_columns = ["model", "bytes", "smaller by", "judge agrees", "Fréchet distance", "PSNR dB", "noise error (MSE)", "seconds"];
+
     /// <summary>Measures every model and prints the table.</summary>
     public void Execute()
     {
@@ -48,14 +50,12 @@ internal sealed class DigitsRun(IReadOnlyList<string> models, DigitSettings sett
             if (p.Stage == GenerationStage.Sampling) display.Report($"drawing with {name}", "steps", p.Done, p.Total);
         });
         var figures = DigitQuality.Measure(model, settings, judge, progress, session.Cancellation);
-        if (first is null) return new DigitRow(name, bytes, figures, ErrorFree, null);
+        if (first is null) return new DigitRow(name, bytes, figures, figures.PsnrAgainst(figures), null);
         var compared = new ComparisonSettings(settings.Steps, Math.Min(ComparedImages, settings.Samples), settings.Seed, settings.GuidanceScale);
         var comparison = ModelComparison.Run(
             reference, model, compared, decoder: null, new DirectProgress<(int Done, int Total)>(p => display.Report($"comparing {name}", "steps", p.Done, p.Total)));
         return new DigitRow(name, bytes, figures, figures.PsnrAgainst(first.Figures), comparison);
     }
-
-    private const double ErrorFree = 200;
 
     private DiTModel Open(string path, IDiTBackend backend, out long bytes)
     {
@@ -70,8 +70,6 @@ internal sealed class DigitsRun(IReadOnlyList<string> models, DigitSettings sett
         session.Print($"|---|{string.Concat(Enumerable.Repeat("---:|", s_columns.Length - 1))}");
         foreach (var row in rows) session.Print($"| {string.Join(" | ", Cells(row, rows[0]))} |");
     }
-
-    private static readonly string[] s_columns = ["model", "bytes", "smaller by", "judge agrees", "Fréchet distance", "PSNR dB", "noise error (MSE)", "seconds"];
 
     private static string[] Cells(DigitRow row, DigitRow first) =>
     [

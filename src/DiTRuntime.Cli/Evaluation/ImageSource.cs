@@ -21,7 +21,7 @@ internal sealed class ImageSource : IDisposable
         _path = path;
         if (Directory.Exists(path))
         {
-            _files = [.. Directory.EnumerateFiles(path).Where(f => f.EndsWith(".png", StringComparison.OrdinalIgnoreCase)).Order(StringComparer.Ordinal)];
+            _files = [.. ListFiles(path).Where(f => f.EndsWith(".png", StringComparison.OrdinalIgnoreCase)).Order(StringComparer.Ordinal)];
             if (_files.Length == 0) throw new InvalidFileException(path, "the folder holds no PNG files");
             return;
         }
@@ -61,6 +61,18 @@ internal sealed class ImageSource : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _npz?.Dispose();
+
+    private static string[] ListFiles(string folder)
+    {
+        try
+        {
+            return Directory.GetFiles(folder);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new InvalidFileException(folder, "the folder cannot be listed", e);
+        }
+    }
 
     private FeatureStatistics Statistics(string mean, string covariance)
     {
