@@ -45,6 +45,8 @@ internal static class CliApplication
         root.Add(InspectCommand.Create(Open));
         root.Add(ForwardCommand.Create(Open));
         root.Add(SynthesizeCommand.Create(Open));
+        root.Add(VerifyCommand.Create(Open));
+        root.Add(EvalCommand.Create(Open));
         return root;
     }
 

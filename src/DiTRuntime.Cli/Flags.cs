@@ -36,6 +36,10 @@ internal static class Flags
     public static Option<double> Number(string name, string description, double fallback) =>
         new(name) { Description = description, HelpName = "X", DefaultValueFactory = _ => fallback, CustomParser = Parse<double> };
 
+    /// <summary>A number that may be absent.</summary>
+    public static Option<double?> OptionalNumber(string name, string description) =>
+        new(name) { Description = description, HelpName = "X", CustomParser = result => Parse<double>(result) };
+
     /// <summary>One of several words; the first is the default.</summary>
     public static Option<string> Choice(string name, string description, params string[] words)
     {
@@ -51,6 +55,10 @@ internal static class Flags
     /// <summary>Reads --compat.</summary>
     public static Compatibility Compatibility(ParseResult parse, Option<string> option) =>
         parse.GetRequiredValue(option) == "diffusers" ? Models.Compatibility.Diffusers : Models.Compatibility.Official;
+
+    /// <summary>A seed that is not drawn.</summary>
+    /// <exception cref="UsageException">It is negative.</exception>
+    public static ulong Seed(long value) => value >= 0 ? (ulong)value : throw new UsageException($"--seed {value}: expected 0 or more");
 
     private static T Parse<T>(ArgumentResult result)
         where T : struct, INumber<T>

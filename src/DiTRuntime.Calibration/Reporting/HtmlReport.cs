@@ -12,9 +12,6 @@ public sealed class HtmlReport(string title, string subtitle)
     /// <summary>Name of the page in its folder.</summary>
     public const string FileName = "report.html";
 
-    /// <summary>Pixels of a sheet are shown at least this large.</summary>
-    private const int SheetWidth = 300;
-
     private readonly List<(string Name, string Value)> _facts = [];
     private readonly List<ReportSection> _sections = [];
 
@@ -121,7 +118,7 @@ public sealed class HtmlReport(string title, string subtitle)
             using var png = new MemoryStream();
             new PngCodec().Encode(sheet, null, ".png", png);
             var data = Convert.ToBase64String(png.GetBuffer(), 0, (int)png.Length);
-            html.Append($"<figure><img alt=\"{Escape(caption)}\" width=\"{Math.Max(SheetWidth, sheet.Width)}\" src=\"data:image/png;base64,{data}\"><figcaption>{Escape(caption)}</figcaption></figure>\n");
+            html.Append($"<figure><img alt=\"{Escape(caption)}\" src=\"data:image/png;base64,{data}\"><figcaption>{Escape(caption)}</figcaption></figure>\n");
         }
 
         html.Append("</div>\n");

@@ -39,10 +39,11 @@ public sealed record LineSection(string Title, ChartAxis X, ChartAxis Y, IReadOn
 
 /// <summary>Bars in groups: an error per layer or block.</summary>
 /// <param name="Title">Heading.</param>
+/// <param name="X">What the groups are, as it stands under them.</param>
 /// <param name="Y">Vertical axis, from 0.</param>
 /// <param name="Groups">Name of each group of bars.</param>
 /// <param name="Series">One value per group each.</param>
-public sealed record BarSection(string Title, ChartAxis Y, IReadOnlyList<string> Groups, IReadOnlyList<ChartSeries> Series) : ReportSection(Title);
+public sealed record BarSection(string Title, string X, ChartAxis Y, IReadOnlyList<string> Groups, IReadOnlyList<ChartSeries> Series) : ReportSection(Title);
 
 /// <summary>A table; the first column is text, the others are set as numbers.</summary>
 /// <param name="Title">Heading.</param>

@@ -39,9 +39,9 @@ internal static class ReportStyle
         th:first-child { text-align: left; padding-left: 0; }
         tbody th { font-weight: 550; }
         tbody tr:last-child > * { border-bottom: 0; }
-        .sheets { display: flex; flex-wrap: wrap; gap: 20px; }
+        .sheets { display: grid; grid-template-columns: repeat(auto-fill, minmax(270px, 1fr)); gap: 20px; }
         figure { margin: 0; }
-        img { display: block; image-rendering: pixelated; border-radius: 6px; max-width: 100%; }
+        img { display: block; image-rendering: pixelated; border-radius: 6px; width: 100%; }
         figcaption { margin-top: 6px; font-size: 13px; color: var(--faint); }
 
         """;

@@ -49,7 +49,7 @@ internal sealed class AxisScale
     public static string Label(double value)
     {
         var magnitude = Math.Abs(value);
-        if (magnitude != 0 && (magnitude < 1e-3 || magnitude >= 1e6))
+        if (magnitude != 0 && (magnitude < 9.99e-3 || magnitude >= 1e6))
         {
             var exponent = (int)Math.Floor(Math.Log10(magnitude) + 1e-9);
             var mantissa = Math.Round(value / Math.Pow(10, exponent), 2);

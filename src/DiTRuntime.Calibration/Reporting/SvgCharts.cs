@@ -101,6 +101,7 @@ internal static class SvgBars
         }
 
         canvas.Baseline(floor);
+        canvas.HorizontalTitle(section.X);
         return SvgCanvas.Legend(section.Series) + canvas.Finish();
     }
 }

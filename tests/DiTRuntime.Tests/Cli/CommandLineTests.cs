@@ -10,7 +10,7 @@ public sealed class CommandLineTests
     public void Help_lists_the_commands_of_this_build()
     {
         var result = CliRunner.Run("--help").Succeeded();
-        foreach (var command in new[] { "generate", "inspect", "forward", "synthesize" }) Assert.That(result.Out, Does.Contain($"\n  {command}"));
+        foreach (var command in new[] { "generate", "inspect", "forward", "synthesize", "verify", "eval" }) Assert.That(result.Out, Does.Contain($"\n  {command}"));
         Assert.That(result.Error, Is.Empty);
     }
 
