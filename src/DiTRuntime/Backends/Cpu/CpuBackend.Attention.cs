@@ -87,9 +87,15 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
                 if (count < PanelWidth) new Span<float>(packed, HeadSize * PanelWidth).Clear();
                 // A cache line of each key at a time, so that both sides of the transposition stay in the first cache.
                 for (var block = 0; block < HeadSize; block += 16)
-                    for (var t = 0; t < count; t++)
-                        for (var d = block; d < Math.Min(block + 16, HeadSize); d++)
-                            packed[d * PanelWidth + t] = k[(long)(first + t) * TokenStride + d];
+                {
+                    var length = Math.Min(16, HeadSize - block);
+                    var key = k + (long)first * TokenStride + block;
+                    for (var t = 0; t < count; t++, key += TokenStride)
+                    {
+                        var column = packed + block * PanelWidth + t;
+                        for (var d = 0; d < length; d++, column += PanelWidth) *column = key[d];
+                    }
+                }
             }
         }
 
@@ -141,9 +147,14 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
                 var columns = Math.Min(PanelWidth, HeadSize - panel * PanelWidth);
                 for (var r = 0; r < count; r++)
                 {
-                    var reciprocal = 1 / totals[r];
+                    var reciprocal = TSimd.Broadcast(1 / totals[r]);
                     var target = output + (long)r * Width + panel * PanelWidth;
-                    for (var j = 0; j < columns; j++) target[j] = sums[r * PanelWidth + j] * reciprocal;
+                    for (var j = 0; j < columns; j += TSimd.Lanes)
+                    {
+                        var mixed = TSimd.Multiply(TSimd.Load(sums + r * PanelWidth + j), reciprocal);
+                        if (j + TSimd.Lanes <= columns) TSimd.Store(mixed, target + j);
+                        else VectorMath<TSimd, TVec>.StorePartial(mixed, target + j, columns - j);
+                    }
                 }
             }
         }

@@ -12,8 +12,8 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
     /// <summary>Sums that a task keeps, in floats: 512 KB, half of a second cache.</summary>
     private const int TaskFloats = 128 << 10;
 
-    /// <summary>Output columns of a task that stores floats.</summary>
-    private const int FloatColumns = 2 * IntegerPanel.Width;
+    /// <summary>Output columns of a task that stores floats, where there are enough of them for all threads.</summary>
+    private const int FloatColumns = 6 * IntegerPanel.Width;
 
     private void RunGroupLinear(CpuActivations input, CpuGroupLinear layer, in Epilogue epilogue, Tensor output)
     {
@@ -50,7 +50,9 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         else job.Quantized = new ActivationTarget(quantized);
 
         // A task's columns are whole groups of the output, so that it can quantize them; its rows are as many as fit the cache.
-        job.TaskRows = Math.Clamp(TaskFloats / job.PaddedColumns, 8 * TDot.TileRows, TaskRows);
+        job.TaskRows = Math.Clamp(TaskFloats / (job.PanelsHeld * IntegerPanel.Width), 8 * TDot.TileRows, TaskRows);
+        if (quantized is null)
+            while (job.ColumnCount > IntegerPanel.Width && DivideUp(layer.Outputs, job.ColumnCount) < 4 * ThreadCount) job.ColumnCount -= IntegerPanel.Width;
         var blocks = DivideUp(layer.Outputs, job.ColumnCount);
         while (job.TaskRows > RowBlock / 2 && blocks * DivideUp(job.RowCount, job.TaskRows) < 4 * ThreadCount) job.TaskRows /= 2;
         job.TaskRows = Math.Min(job.TaskRows, job.RowCount);
@@ -69,9 +71,12 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         public OutputTarget Target;
         public ActivationTarget Quantized;
 
-        public readonly int PaddedColumns => DivideUp(ColumnCount, IntegerPanel.Width) * IntegerPanel.Width;
+        /// <summary>Panels whose outputs wait for the others of their group; floats are stored one by one.</summary>
+        public readonly int PanelsHeld => Quantized.Codes == null ? 1 : DivideUp(ColumnCount, IntegerPanel.Width);
 
-        public readonly int ScratchBytes => checked(((TaskRows + TDot.TileRows) * PaddedColumns + PaddedColumns + 4 * IntegerPanel.Width) * sizeof(float) + PanelBytes);
+        /// <summary>Outputs; then the weights' panel and its terms, or a row to be quantized.</summary>
+        public readonly int ScratchBytes =>
+            checked((PanelsHeld * (TaskRows + TDot.TileRows) + PanelsHeld + 4) * IntegerPanel.Width * sizeof(float) + PanelBytes);
 
         private readonly int PanelBytes => (Layer.Grid.Size + 3) / 4 * 4 * IntegerPanel.Width;
 
@@ -83,19 +88,17 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             var firstRow = task / blocks * TaskRows;
             var rows = Math.Min(TaskRows, RowCount - firstRow);
             var outputs = (float*)scratch;
-            var paddedRows = DivideUp(rows, TDot.TileRows) * TDot.TileRows;
-            var work = scratch + (long)(TaskRows + TDot.TileRows) * PaddedColumns * sizeof(float);
+            var panelStride = (long)DivideUp(rows, TDot.TileRows) * TDot.TileRows * IntegerPanel.Width;
+            var work = (byte*)(outputs + PanelsHeld * (long)(TaskRows + TDot.TileRows) * IntegerPanel.Width);
             for (var column = 0; column < columns; column += IntegerPanel.Width)
-                MultiplyPanel(firstColumn + column, firstRow, rows, outputs + (long)column * paddedRows, work);
-
-            if (Quantized.Codes != null)
             {
-                QuantizeBlock(firstColumn, columns, firstRow, rows, outputs, (long)paddedRows * IntegerPanel.Width, (float*)work);
-                return;
+                var panel = Quantized.Codes == null ? outputs : outputs + column / IntegerPanel.Width * panelStride;
+                MultiplyPanel(firstColumn + column, firstRow, rows, panel, work);
+                if (Quantized.Codes == null)
+                    Target.Store(panel, IntegerPanel.Width, firstColumn + column, Math.Min(IntegerPanel.Width, columns - column), firstRow, rows);
             }
 
-            for (var column = 0; column < columns; column += IntegerPanel.Width)
-                Target.Store(outputs + (long)column * paddedRows, IntegerPanel.Width, firstColumn + column, Math.Min(IntegerPanel.Width, columns - column), firstRow, rows);
+            if (Quantized.Codes != null) QuantizeBlock(firstColumn, columns, firstRow, rows, outputs, panelStride, (float*)work);
         }
 
         /// <summary>outputs [rows, 16] = the sums over all groups for sixteen columns; rows up to a whole tile are written.</summary>

@@ -30,30 +30,42 @@ internal static unsafe class PanelUnpacker
         var columns = Math.Min(IntegerPanel.Width, layer.Outputs - firstOutput);
         if (columns < IntegerPanel.Width || length % CodeReader.Step != 0)
             Unsafe.InitBlockUnaligned(panel, 0, (uint)((length + 3) / 4 * 4 * IntegerPanel.Width));
+
+        var leavesZeros = LeavesZeros(layer.Bits);
+        var offsets = stackalloc byte[IntegerPanel.Width];
+        new Span<int>(sums, IntegerPanel.Width).Clear();
         for (var column = 0; column < IntegerPanel.Width; column++)
         {
-            if (column >= columns)
-            {
-                (scales[column], zeros[column], sums[column]) = (0, 0, 0);
-                continue;
-            }
-
-            var index = (firstOutput + column) * grid.Count + group;
-            var zero = layer.Zeros[index];
+            var index = Math.Min(firstOutput + column, layer.Outputs - 1) * grid.Count + group;
             scales[column] = layer.Scales[index];
-            zeros[column] = LeavesZeros(layer.Bits) ? zero - 128 : 0;
-            var codes = layer.Codes + (long)(firstOutput + column) * layer.RowBytes + (long)start * layer.Bits / 8;
-            Prefetch(codes + length * layer.Bits / 8, length * layer.Bits / 8);
-            var sum = UnpackColumn(codes, layer.Bits, length, LeavesZeros(layer.Bits) ? (byte)128 : zero, (uint*)panel + column);
-            sums[column] = sum - length * zero;
+            zeros[column] = leavesZeros ? layer.Zeros[index] - 128 : 0;
+            offsets[column] = leavesZeros ? (byte)128 : layer.Zeros[index];
+        }
+
+        var codes = layer.Codes + (long)firstOutput * layer.RowBytes + (long)start * layer.Bits / 8;
+        var byVectors = PanelTransposer.IsSupported && columns == IntegerPanel.Width ? length / PanelTransposer.BlockLength * PanelTransposer.BlockLength : 0;
+        for (var column = 0; column < columns && byVectors > 0; column += PanelTransposer.BlockRows)
+            PanelTransposer.Transpose(codes + (long)column * layer.RowBytes, layer.RowBytes, layer.Bits, byVectors, offsets + column, (uint*)panel + column, sums + column);
+
+        for (var column = 0; column < columns; column++, codes += layer.RowBytes)
+        {
+            // The group that is wanted next: of the same row, or after its last the first of the next panel's row.
+            var next = group + 1 < grid.Count ? codes + length * layer.Bits / 8 : codes + (long)IntegerPanel.Width * layer.RowBytes - (long)start * layer.Bits / 8;
+            Prefetch(next, length * layer.Bits / 8);
+            if (byVectors < length)
+                sums[column] += UnpackColumn(codes + (long)byVectors * layer.Bits / 8, layer.Bits, length - byVectors, offsets[column], (uint*)panel + byVectors / 4 * IntegerPanel.Width + column);
+            sums[column] -= length * (leavesZeros ? zeros[column] + 128 : offsets[column]);
         }
     }
 
-    /// <summary>Asks for the row's next group, which is wanted after some thousand cycles: rows lie too far apart for the machine to guess.</summary>
+    /// <summary>
+    /// Asks for codes that are wanted after some thousand cycles; rows lie too far apart for the machine to guess. Asking for what is
+    /// not there, past the last row, does nothing.
+    /// </summary>
     private static void Prefetch(byte* codes, int byteCount)
     {
         if (!Sse.IsSupported) return;
-        for (var at = 0; at < byteCount; at += 64) Sse.Prefetch0(codes + at);
+        for (var at = 0; at < byteCount + 63; at += 64) Sse.Prefetch0(codes + at);
     }
 
     /// <summary>Writes q − offset and returns Σ q.</summary>
