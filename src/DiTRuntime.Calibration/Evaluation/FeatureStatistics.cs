@@ -48,11 +48,11 @@ public sealed class FeatureStatistics
         {
             var rows = Math.Min(RowsTogether, count - first);
             for (var i = 0; i < rows * featureCount; i++) centred[i] = features[first * featureCount + i] - mean[i % featureCount];
-            MatrixProduct.AddGram(centred, rows, featureCount, covariance);
+            DoubleProduct.AddGram(centred, rows, featureCount, covariance);
         }
 
         for (var i = 0; i < covariance.Length; i++) covariance[i] /= count - 1;
-        MatrixProduct.Mirror(covariance, featureCount);
+        DoubleProduct.Mirror(covariance, featureCount);
         return new FeatureStatistics(mean, covariance);
     }
 }

@@ -32,9 +32,9 @@ public static class FrechetDistance
     {
         var root = SymmetricEigen.SquareRoot(a, n);
         // √A B √A; the root is symmetric, so a transposed product is the product.
-        var half = MatrixProduct.TransposedTimes(b, root, n, n, n);
+        var half = DoubleProduct.TransposedTimes(b, root, n, n, n);
         double trace = 0;
-        foreach (var value in SymmetricEigen.ValuesOf(MatrixProduct.TransposedTimes(root, half, n, n, n), n)) trace += Math.Sqrt(Math.Max(value, 0));
+        foreach (var value in SymmetricEigen.ValuesOf(DoubleProduct.TransposedTimes(root, half, n, n, n), n)) trace += Math.Sqrt(Math.Max(value, 0));
         return trace;
     }
 }

@@ -78,14 +78,14 @@ public sealed class SymmetricEigen
             foreach (ref var element in eigen._rows.AsSpan(j * order, order)) element *= factor;
         }
 
-        return MatrixProduct.Gram(eigen._rows, order, order);
+        return DoubleProduct.Gram(eigen._rows, order, order);
     }
 
     /// <summary>A ← QᵀAQ tridiagonal; leaves the diagonal in _values, what stands left of it in _subdiagonal, Qᵀ in _rows.</summary>
     private void Reduce()
     {
         var n = _order;
-        MatrixProduct.Mirror(_rows, n);
+        DoubleProduct.Mirror(_rows, n);
         var (scales, work) = (new double[n], new double[n]);
         for (var i = n - 1; i > 0; i--)
         {

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using DiTRuntime.Quantization;
 
 namespace DiTRuntime.Backends.Cpu.LowBit;
@@ -30,6 +31,20 @@ internal static unsafe class ActivationKernel
         var min = Vector256<float>.Zero;
         var max = Vector256<float>.Zero;
         var i = 0;
+        if (Vector512.IsHardwareAccelerated && count >= 16)
+        {
+            var (wideMin, wideMax) = (Vector512<float>.Zero, Vector512<float>.Zero);
+            for (; i <= count - 16; i += 16)
+            {
+                var v = Vector512.Load(x + i);
+                wideMin = Vector512.MinNative(v, wideMin);
+                wideMax = Vector512.MaxNative(v, wideMax);
+            }
+
+            min = Vector256.MinNative(wideMin.GetLower(), wideMin.GetUpper());
+            max = Vector256.MaxNative(wideMax.GetLower(), wideMax.GetUpper());
+        }
+
         for (; i <= count - 8; i += 8)
         {
             var v = Vector256.Load(x + i);
@@ -61,6 +76,19 @@ internal static unsafe class ActivationKernel
         var z = Vector256.Create(zero);
         var sums = Vector256<int>.Zero;
         var i = 0;
+        if (Avx512F.IsSupported)
+        {
+            var wide = Vector512<int>.Zero;
+            for (; i <= count - 16; i += 16)
+            {
+                var code = Code(Vector512.Load(x + i), Vector512.Create(inverse), Vector512.Create(zero));
+                wide += code;
+                Avx512F.ConvertToVector128Byte(code.AsUInt32()).Store(codes + i);
+            }
+
+            sums = wide.GetLower() + wide.GetUpper();
+        }
+
         for (; i <= count - 32; i += 32)
         {
             var c0 = Code(Vector256.Load(x + i), s, z);
@@ -79,6 +107,15 @@ internal static unsafe class ActivationKernel
         }
 
         return sum;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<int> Code(Vector512<float> x, Vector512<float> inverse, Vector512<int> zero)
+    {
+        var limit = Vector512.Create(512f);
+        var scaled = Vector512.MaxNative(Vector512.MinNative(x * inverse, limit), -limit);
+        var code = Vector512.ConvertToInt32Native(Vector512.Round(scaled)) + zero;
+        return Vector512.Min(Vector512.Max(code, Vector512<int>.Zero), Vector512.Create(ActivationQuantizer.MaxCode));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

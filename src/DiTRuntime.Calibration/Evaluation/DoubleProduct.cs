@@ -4,7 +4,7 @@ using System.Runtime.CompilerServices;
 namespace DiTRuntime.Calibration.Evaluation;
 
 /// <summary>Products of matrices in double precision, each element a sum in a fixed order.</summary>
-internal static unsafe class MatrixProduct
+internal static unsafe class DoubleProduct
 {
     private const int RowTile = 4;
     private const int VectorTile = 3;
