@@ -19,7 +19,7 @@ internal sealed unsafe class CpuGroupLinear : PreparedLinear
         Bits = weight.Format.Bits;
         RowBytes = weight.Format.RowBytes(weight.Inputs);
         if (Grid.Count > 1 && Grid.Size % CodeReader.Step != 0)
-            throw new ArgumentException($"{weight.Name}: groups of {Grid.Size}; the CPU's kernels take multiples of {CodeReader.Step}", nameof(weight));
+            throw new UsageException($"{weight.Name} is packed in groups of {Grid.Size}; the cpu backend runs groups that are multiples of {CodeReader.Step}, or whole rows");
         if (weight.Activations is { } activations && activations.Grid(weight.Inputs).Size != Grid.Size)
             throw new ArgumentException($"{weight.Name}: weights in groups of {Grid.Size}, activations in groups of {activations.Grid(weight.Inputs).Size}; they must be equal", nameof(weight));
         var scales = weight.Scales;
