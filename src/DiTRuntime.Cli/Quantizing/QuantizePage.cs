@@ -43,8 +43,7 @@ internal static class QuantizePage
         var kinds = blocks.SelectMany(block => block.Select(layer => Split(layer).Kind)).Distinct();
         return new BarSection(
             title, "block", new ChartAxis("relative error"), [.. blocks.Select(block => block.Key)],
-            [.. kinds.Select(kind => new ChartSeries(kind, [.. blocks.Select(block => (0.0, block.Where(layer => Split(layer).Kind == kind).Select(error).FirstOrDefault(double.NaN)))]))
-                .Where(series => series.Values.Any(value => double.IsFinite(value.Item2)))]);
+            [.. kinds.Select(kind => new ChartSeries(kind, [.. blocks.Select(block => (0.0, block.Where(layer => Split(layer).Kind == kind).Select(error).FirstOrDefault(double.NaN)))]))]);
     }
 
     /// <summary>Bytes of each kind of layer over all blocks; what is packed nowhere is the rest of the file.</summary>
