@@ -57,6 +57,41 @@ public sealed class QuantizeTests
         Assert.That(again.Error, Does.Contain("after generation 2"));
     }
 
+    [Test]
+    public void A_report_names_every_layer_and_needs_nothing_from_elsewhere()
+    {
+        using var folder = new TemporaryFolder();
+
+        var run = CliRunner.Run([.. s_small, "--method", "gptq", "--samples", "3", "--pack-all", "-o", folder["q.safetensors"], "--report", folder["report"]]).Succeeded();
+
+        var path = Path.Combine(folder["report"], "report.html");
+        var page = File.ReadAllText(path);
+        Assert.That(run.Error, Does.Contain(path));
+        Assert.That(page, Does.Contain("<svg").And.Contain("blocks.1.mlp.fc2").And.Contain("final_layer.linear").And.Contain("Error of the outputs"));
+        Assert.That(page, Does.Contain($"{new FileInfo(folder["q.safetensors"]).Length:N0}").And.Contain("w4a8 g32").And.Contain("gptq"));
+        Assert.That(page, Does.Not.Contain("http").And.Not.Contain("<script").And.Not.Contain("NaN"));
+    }
+
+    [Test]
+    public void Rounding_has_no_error_of_outputs_to_report()
+    {
+        using var folder = new TemporaryFolder();
+
+        CliRunner.Run([.. s_small, "-o", folder["q.safetensors"], "--report", folder["report"]]).Succeeded();
+
+        Assert.That(File.ReadAllText(Path.Combine(folder["report"], "report.html")), Does.Contain("Error of the weights").And.Not.Contain("Error of the outputs"));
+    }
+
+    [Test]
+    public void A_report_that_cannot_be_written_is_told_before_the_work()
+    {
+        using var folder = new TemporaryFolder();
+
+        CliRunner.Run([.. s_small, "-o", folder["q.safetensors"], "--report", TestFiles.Golden("tiny/official.safetensors")]).Failed(ExitCode.Usage, "official.safetensors");
+
+        Assert.That(Directory.GetFileSystemEntries(folder.Path), Is.Empty);
+    }
+
     [TestCase("--method viditq", "--method viditq", "not in this build")]
     [TestCase("--method magic", "--method magic", "rtn, gptq or qdit")]
     [TestCase("--wbits 7", "--wbits 7", "2, 3, 4, 5, 6 or 8")]
@@ -68,6 +103,7 @@ public sealed class QuantizeTests
     [TestCase("--method qdit --abits 16", "--method qdit", "--method gptq")]
     [TestCase("--search --search-select 99", "--search-select 99", "the population")]
     [TestCase("--search --search-fitness frechet", "frechet", "digit judge")]
+    [TestCase("--search --report r", "--report", "--search makes none")]
     [TestCase("--search --search-mean 300", "--search-mean 300", "mean of")]
     public void Senseless_flags_are_refused(string flags, string named, string expected)
     {
