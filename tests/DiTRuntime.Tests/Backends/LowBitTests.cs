@@ -19,7 +19,7 @@ internal sealed class LowBitTests
 
     [Test]
     public void Group_linear_matches_the_reference(
-        [Values(2, 3, 4, 5, 6, 8)] int bits, [Values(0, 32, 96, 128)] int groupSize, [Values(1, 13, 50)] int rows, [Values(16, 41)] int outputs, [Values(96, 288)] int inputs)
+        [Values(2, 3, 4, 5, 6, 8)] int bits, [Values(0, 32, 96, 128)] int groupSize, [Values(1, 13, 50)] int rows, [Values(16, 41)] int outputs, [Values(96, 301)] int inputs)
     {
         using var weights = new RandomWeights(bits + groupSize + rows + outputs);
         var layer = weights.Group(outputs, inputs, new GroupFormat(bits, groupSize), new ActivationFormat(groupSize));
@@ -171,6 +171,25 @@ internal sealed class LowBitTests
             backend.Linear(x, prepared, Epilogue.None, y);
             return CpuBackendTests.Read(backend, y);
         }
+    }
+
+    [Test]
+    public void First_samples_of_a_quantized_tensor_are_a_tensor_of_their_own()
+    {
+        using var weights = new RandomWeights(27);
+        using var backend = CpuBackend.Create(new CpuOptions(1));
+        var layer = weights.Group(20, 64, new GroupFormat(4, 32), new ActivationFormat(32));
+        var prepared = backend.Prepare(layer);
+        using var tokens = CpuBackendTests.Upload(backend, weights.Values(3 * 5 * 64), 3, 5, 64);
+        using var table = CpuBackendTests.Upload(backend, weights.Values(128), 1, 128);
+        using var rows = CpuBackendTests.Upload(backend, [0, 0, 0]);
+        using var x = backend.AllocateActivations(layer.Activations, 3, 5, 64);
+        backend.NormModulate(tokens, new Modulation(table, rows), 0, 1e-6f, x);
+        using var all = backend.Allocate(ElementType.F32, 3, 5, 20);
+        using var first = backend.Allocate(ElementType.F32, 2, 5, 20);
+        backend.Linear(x, prepared, Epilogue.None, all);
+        backend.Linear(x.Prefix(2), prepared, Epilogue.None, first);
+        Assert.That(CpuBackendTests.Read(backend, first), Is.EqualTo(CpuBackendTests.Read(backend, all)[..200]));
     }
 
     [Test]
