@@ -46,6 +46,7 @@ internal unsafe struct GroupTerms
         Vector512.FusedMultiplyAdd(scale, Vector512.ConvertToSingle(total), Vector512.Load(y)).Store(y);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private readonly void AddHalf(Vector256<int> sums, int row, int column, float* y)
     {
         var total = sums - Vector256.Create(RowZeros[row]) * Vector256.Load(ColumnSums + column);
