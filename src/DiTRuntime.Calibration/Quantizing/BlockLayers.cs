@@ -6,9 +6,6 @@ namespace DiTRuntime.Calibration.Quantizing;
 /// <summary>The linear layers of a block, in the order in which they are quantized.</summary>
 internal static class BlockLayers
 {
-    /// <summary>Layers that read tokens.</summary>
-    public const int TokenLayerCount = 4;
-
     /// <summary>qkv, proj, fc1, fc2: the layers whose inputs can be quantized.</summary>
     public static LinearWeight[] ThatReadTokens(BlockWeights block) => [block.Qkv, block.Projection, block.Fc1, block.Fc2];
 

@@ -7,7 +7,6 @@ namespace DiTRuntime.Backends.Cpu;
 internal sealed unsafe partial class CpuBackend<TSimd, TVec>
 {
     private NativeBuffer? _zeroPixel;
-    private int _zeroPixelLength;
 
     /// <inheritdoc/>
     public override void Convolution(Tensor input, PreparedConvolution layer, in ConvolutionOptions options, Tensor output)
@@ -31,13 +30,6 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         };
         Pool.Run(job, job.PanelCount * DivideUp(job.PixelCount, RowBlock), RowBlock * PanelWidth * sizeof(float));
         KeepAlive(input, layer, output, options.Residual);
-    }
-
-    private void GrowZeroPixel(int channels)
-    {
-        _zeroPixel?.Dispose();
-        _zeroPixel = new NativeBuffer((long)channels * sizeof(float));
-        _zeroPixelLength = channels;
     }
 
     /// <summary>One panel of output channels for <see cref="RowBlock"/> pixels.</summary>

@@ -50,12 +50,11 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         else job.Quantized = new ActivationTarget(quantized);
 
         // A task's columns are whole groups of the output, so that it can quantize them; its rows are as many as fit the cache.
-        job.TaskRows = Math.Clamp(TaskFloats / (job.PanelsHeld * IntegerPanel.Width), 8 * TDot.TileRows, TaskRows);
         if (quantized is null)
             while (job.ColumnCount > IntegerPanel.Width && DivideUp(layer.Outputs, job.ColumnCount) < 4 * ThreadCount) job.ColumnCount -= IntegerPanel.Width;
         var blocks = DivideUp(layer.Outputs, job.ColumnCount);
-        while (job.TaskRows > RowBlock / 2 && blocks * DivideUp(job.RowCount, job.TaskRows) < 4 * ThreadCount) job.TaskRows /= 2;
-        job.TaskRows = Math.Min(job.TaskRows, job.RowCount);
+        var mostRows = Math.Clamp(TaskFloats / (job.PanelsHeld * IntegerPanel.Width), 8 * TDot.TileRows, TaskRows);
+        job.TaskRows = Math.Min(SplitRows(mostRows, job.RowCount, blocks), job.RowCount);
         Pool.Run(job, blocks * DivideUp(job.RowCount, job.TaskRows), job.ScratchBytes);
     }
 

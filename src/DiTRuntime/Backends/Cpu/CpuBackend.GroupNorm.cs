@@ -16,22 +16,16 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         var rowCount = samples * height;
 
         // Per image row and channel a sum; per sample and channel the mean and the factor of the normalized value.
-        var bytes = ((long)rowCount + 2L * samples) * channels * sizeof(float);
-        if (_moments is null || _moments.ByteCount < bytes)
-        {
-            _moments?.Dispose();
-            _moments = new NativeBuffer(bytes);
-        }
-
+        var moments = Grow(ref _moments, ((long)rowCount + 2L * samples) * channels * sizeof(float));
         var job = new GroupNormJob
         {
             Input = Floats(input),
             Output = Floats(output),
             Gamma = Floats(gamma),
             Beta = Floats(beta),
-            RowSums = _moments.Floats,
-            Means = _moments.Floats + (long)rowCount * channels,
-            Factors = _moments.Floats + ((long)rowCount + samples) * channels,
+            RowSums = moments.Floats,
+            Means = moments.Floats + (long)rowCount * channels,
+            Factors = moments.Floats + ((long)rowCount + samples) * channels,
             Height = height,
             Width = input.Shape[2],
             Channels = channels,

@@ -44,9 +44,15 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             PanelCount = DivideUp(layer.Outputs, PanelWidth),
             Target = new OutputTarget(Floats(output), layer.Outputs, layer.Bias, epilogue, output),
         };
-        job.TaskRows = TaskRows;
-        while (job.TaskRows > RowBlock / 2 && job.PanelCount * DivideUp(job.RowCount, job.TaskRows) < 4 * ThreadCount) job.TaskRows /= 2;
+        job.TaskRows = SplitRows(TaskRows, rowCount, job.PanelCount);
         Pool.Run(job, job.PanelCount * DivideUp(job.RowCount, job.TaskRows), RowBlock * PanelWidth * sizeof(float));
+    }
+
+    /// <summary>Rows of a task: halved until there are tasks enough for all threads.</summary>
+    private int SplitRows(int taskRows, int rowCount, int columnBlocks)
+    {
+        while (taskRows > RowBlock / 2 && columnBlocks * DivideUp(rowCount, taskRows) < 4 * ThreadCount) taskRows /= 2;
+        return taskRows;
     }
 
     /// <summary>One panel of outputs for some hundreds of rows.</summary>

@@ -12,19 +12,13 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
     {
         var patchSide = TensorCheck.PatchEmbed(this, latents, imageOfSample, projection, positions, tokens);
         var rowCount = tokens.RowCount;
-        var bytes = (long)rowCount * projection.Inputs * sizeof(float);
-        if (_patches is null || _patches.ByteCount < bytes)
-        {
-            _patches?.Dispose();
-            _patches = new NativeBuffer(bytes);
-        }
-
+        var patches = Grow(ref _patches, (long)rowCount * projection.Inputs * sizeof(float));
                 var job = new GatherPatchesJob
         {
             Latents = Floats(latents),
             ImageOfSample = Integers(imageOfSample),
             Positions = Floats(positions),
-            Patches = _patches.Floats,
+            Patches = patches.Floats,
             Tokens = Floats(tokens),
             Channels = latents.Shape[1],
             Side = latents.Shape[2],
@@ -33,8 +27,8 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             Width = tokens.RowLength,
         };
         Pool.Run(job, tokens.Shape[0]);
-        if (projection is CpuGroupLinear packed) RunWeightOnly(_patches.Floats, rowCount, packed, Epilogue.Residual, tokens);
-        else RunLinear(_patches.Floats, rowCount, TensorCheck.Prepared<CpuLinear>(projection), Epilogue.Residual, tokens);
+        if (projection is CpuGroupLinear packed) RunWeightOnly(patches.Floats, rowCount, packed, Epilogue.Residual, tokens);
+        else RunLinear(patches.Floats, rowCount, TensorCheck.Prepared<CpuLinear>(projection), Epilogue.Residual, tokens);
         KeepAlive(latents, imageOfSample, projection, positions, tokens);
     }
 

@@ -43,7 +43,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
                     panel[((long)tap * inputs + c) * PanelWidth] = values[(n * inputs + c) * taps + tap];
         }
 
-        if (inputs > _zeroPixelLength) GrowZeroPixel(inputs);
+        Grow(ref _zeroPixel, (long)inputs * sizeof(float));
         return new CpuConvolution(weight.Name, weight.Outputs, inputs, weight.KernelSize, panels, PadBias(weight.Bias, panelCount));
     }
 

@@ -185,5 +185,13 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>(int threadCount, In
         GC.KeepAlive(e);
     }
 
+    /// <summary>A buffer that an operation keeps from call to call: at least so large, and replaced only to grow.</summary>
+    private static NativeBuffer Grow(ref NativeBuffer? buffer, long byteCount)
+    {
+        if (buffer is not null && buffer.ByteCount >= byteCount) return buffer;
+        buffer?.Dispose();
+        return buffer = new NativeBuffer(byteCount);
+    }
+
     private static int DivideUp(int value, int divisor) => (value + divisor - 1) / divisor;
 }

@@ -33,13 +33,15 @@ internal static unsafe class PanelUnpacker
 
         var leavesZeros = LeavesZeros(layer.Bits);
         var offsets = stackalloc byte[IntegerPanel.Width];
-        new Span<int>(sums, IntegerPanel.Width).Clear();
         for (var column = 0; column < IntegerPanel.Width; column++)
         {
             var index = Math.Min(firstOutput + column, layer.Outputs - 1) * grid.Count + group;
+            var zero = layer.Zeros[index];
             scales[column] = layer.Scales[index];
-            zeros[column] = leavesZeros ? layer.Zeros[index] - 128 : 0;
-            offsets[column] = leavesZeros ? (byte)128 : layer.Zeros[index];
+            zeros[column] = leavesZeros ? zero - 128 : 0;
+            offsets[column] = leavesZeros ? (byte)128 : zero;
+            // The codes' own sum is added as they are read.
+            sums[column] = -length * zero;
         }
 
         var codes = layer.Codes + (long)firstOutput * layer.RowBytes + (long)start * layer.Bits / 8;
@@ -54,7 +56,6 @@ internal static unsafe class PanelUnpacker
             Prefetch(next, length * layer.Bits / 8);
             if (byVectors < length)
                 sums[column] += UnpackColumn(codes + (long)byVectors * layer.Bits / 8, layer.Bits, length - byVectors, offsets[column], (uint*)panel + byVectors / 4 * IntegerPanel.Width + column);
-            sums[column] -= length * (leavesZeros ? zeros[column] + 128 : offsets[column]);
         }
     }
 
