@@ -20,7 +20,8 @@ internal sealed partial class ArchitectureTests
     {
         ["DiTRuntime"] = [],
         ["DiTRuntime.Calibration"] = ["DiTRuntime"],
-        ["DiTRuntime.Cli"] = ["DiTRuntime", "DiTRuntime.Calibration"],
+        ["DiTRuntime.Cuda"] = ["DiTRuntime"],
+        ["DiTRuntime.Cli"] = ["DiTRuntime", "DiTRuntime.Calibration", "DiTRuntime.Cuda"],
     };
 
     [Test]
