@@ -46,8 +46,10 @@ public interface IDiTBackend : IDisposable
         where T : unmanaged;
 
     /// <summary>Brings a linear layer's weight into the layout the kernels want.</summary>
+    /// <param name="weight">The layer.</param>
+    /// <param name="use">Which operation will read it.</param>
     /// <exception cref="InvalidFileException">A weight is not finite.</exception>
-    PreparedLinear Prepare(LinearWeight weight);
+    PreparedLinear Prepare(LinearWeight weight, LinearUse use = LinearUse.Linear);
 
     /// <summary>Brings a convolution's weight into the layout the kernels want.</summary>
     /// <exception cref="InvalidFileException">A weight is not finite.</exception>
