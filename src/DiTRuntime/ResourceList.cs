@@ -13,6 +13,15 @@ internal sealed class ResourceList : IDisposable
         return resource;
     }
 
+    /// <summary>Gives one back early.</summary>
+    public void Remove(IDisposable resource)
+    {
+        if (_resources.Remove(resource)) resource.Dispose();
+    }
+
+    /// <summary>Lets go of everything without giving it back: others own it now.</summary>
+    public void Release() => _resources.Clear();
+
     /// <inheritdoc/>
     public void Dispose()
     {
