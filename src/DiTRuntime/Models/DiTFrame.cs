@@ -12,6 +12,8 @@ internal sealed class DiTFrame : IDisposable
     /// <summary>Chunks of a block's modulation: shift, scale, gate of attention; then of the MLP.</summary>
     private const int AttentionShift = 0, AttentionGate = 2, MlpShift = 3, MlpGate = 5;
 
+    private const float FinalEpsilon = 1e-6f;
+
     private readonly IDiTBackend _backend;
     private readonly DiTConfig _config;
     private readonly PreparedLinear _patchEmbed;
@@ -59,7 +61,7 @@ internal sealed class DiTFrame : IDisposable
         var (normed, attended) = (s.TokenInput(block.Qkv), s.TokenInput(block.Projection));
         _backend.NormModulate(s.Tokens, modulation, AttentionShift, 1e-6f, normed);
         inputObserver?.Invoke(block.Qkv, normed);
-        _backend.Linear(normed, block.Qkv, Epilogue.None, s.Qkv);
+        _backend.Linear(normed, block.Qkv, Epilogue.SplitHeads(_config.HeadCount), s.Qkv);
         _backend.Attention(s.Qkv, _config.HeadCount, attended);
         inputObserver?.Invoke(block.Projection, attended);
         _backend.Linear(attended, block.Projection, Epilogue.GatedResidual(modulation, AttentionGate), s.Tokens);
@@ -78,10 +80,18 @@ internal sealed class DiTFrame : IDisposable
     public void Finish(in Modulation modulation, DiTState state)
     {
         var normed = state.TokenInput(_finalLinear);
-        _backend.NormModulate(state.Tokens, modulation, 0, 1e-6f, normed);
+        _backend.NormModulate(state.Tokens, modulation, 0, FinalEpsilon, normed);
         _backend.Linear(normed, _finalLinear, Epilogue.None, state.Patches);
         _backend.Unpatchify(state.Patches, state.Prediction);
     }
+
+    /// <summary>state.Tokens → state.Latents, one sampling step further.</summary>
+    /// <param name="modulation">The final layer's shift and scale, and the row of each sample.</param>
+    /// <param name="state">What the pass works in.</param>
+    /// <param name="updates">The run's updates.</param>
+    /// <param name="noise">The run's noise, or null where no step adds any.</param>
+    public void FinishStep(in Modulation modulation, DiTState state, UpdateTable updates, Tensor? noise) => _backend.FinishStep(new StepEnd(
+        state.Tokens, modulation, FinalEpsilon, _finalLinear, state.TokenInput(_finalLinear), state.Patches, state.Prediction, updates, noise, state.Latents));
 
     /// <inheritdoc/>
     public void Dispose()

@@ -54,23 +54,41 @@ public sealed class DiTModel : IDisposable
     /// <param name="observer">Sees the tokens after the embedding (block −1) and after each block; for checks and calibration.</param>
     public void Forward(DiTState state, ModulationTable table, Action<int, Tensor>? observer = null)
     {
-        _frame.Embed(state);
-        observer?.Invoke(-1, state.Tokens);
-        for (var i = 0; i < _blocks.Count; i++)
-        {
-            var block = _blocks.Take(i);
-            _frame.RunBlock(block, new Modulation(table.Blocks[i], state.ModulationRowOfSample), state);
-            _blocks.Return(block);
-            observer?.Invoke(i, state.Tokens);
-        }
+        var final = new Modulation(table.Final, state.ModulationRowOfSample);
+        RunBlocks(state, table, final, observer);
+        _frame.Finish(final, state);
+    }
 
-        _frame.Finish(new Modulation(table.Final, state.ModulationRowOfSample), state);
+    /// <summary>Takes one sampling step: state.Latents in place. The same work every time, so that it can be repeated as it was recorded.</summary>
+    /// <param name="state">Latents and indices.</param>
+    /// <param name="table">Modulation rows, filled.</param>
+    /// <param name="rowOfSample">I32 [steps, B]: the table row of each sample at each step.</param>
+    /// <param name="updates">The run's updates; moves on to the next step.</param>
+    /// <param name="noise">F32 [2, images, C, S, S], or null where no step adds noise.</param>
+    public void Step(DiTState state, ModulationTable table, Tensor rowOfSample, UpdateTable updates, Tensor? noise)
+    {
+        var final = new Modulation(table.Final, rowOfSample, updates.Step);
+        RunBlocks(state, table, final, observer: null);
+        _frame.FinishStep(final, state, updates, noise);
     }
 
     /// <summary>Allocates what a forward pass of this model works in.</summary>
     /// <param name="imageCount">Latents in flight.</param>
     /// <param name="sampleCount">B: rows of the batch.</param>
     public DiTState CreateState(int imageCount, int sampleCount) => _frame.CreateState(imageCount, sampleCount, _weights.Blocks);
+
+    private void RunBlocks(DiTState state, ModulationTable table, Modulation modulation, Action<int, Tensor>? observer)
+    {
+        _frame.Embed(state);
+        observer?.Invoke(-1, state.Tokens);
+        for (var i = 0; i < _blocks.Count; i++)
+        {
+            var block = _blocks.Take(i);
+            _frame.RunBlock(block, modulation with { Table = table.Blocks[i] }, state);
+            _blocks.Return(block);
+            observer?.Invoke(i, state.Tokens);
+        }
+    }
 
     /// <inheritdoc/>
     public void Dispose()

@@ -25,8 +25,8 @@ public sealed class DiTState : IDisposable
         Latents = backend.Allocate(ElementType.F32, imageCount, config.InChannels, side, side);
         ImageOfSample = backend.Allocate(ElementType.I32, sampleCount);
         ModulationRowOfSample = backend.Allocate(ElementType.I32, sampleCount);
-        Tokens = backend.Allocate(ElementType.F32, sampleCount, tokens, hidden);
-        Qkv = backend.Allocate(ElementType.F32, sampleCount, tokens, 3 * hidden);
+        Tokens = backend.AllocateActivations(null, sampleCount, tokens, hidden);
+        Qkv = backend.AllocateActivations(null, sampleCount, tokens, 3 * hidden);
         Patches = backend.Allocate(ElementType.F32, sampleCount, tokens, patchValues);
         Prediction = backend.Allocate(ElementType.F32, sampleCount, config.OutChannels, side, side);
         _tokenInputs = AllocateInputs(tokenFormats, hidden);

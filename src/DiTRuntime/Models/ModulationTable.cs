@@ -19,11 +19,11 @@ public sealed class ModulationTable : IDisposable
         for (var i = 0; i < Blocks.Length; i++) Blocks[i] = backend.Allocate(ElementType.F32, rowCount, 6 * hidden);
         Final = backend.Allocate(ElementType.F32, rowCount, 2 * hidden);
         FeatureValues = new float[rowCount * config.FrequencySize];
-        Features = backend.Allocate(ElementType.F32, rowCount, config.FrequencySize);
-        Hidden = backend.Allocate(ElementType.F32, rowCount, hidden);
-        Timestep = backend.Allocate(ElementType.F32, rowCount, hidden);
+        Features = backend.AllocateActivations(null, rowCount, config.FrequencySize);
+        Hidden = backend.AllocateActivations(null, rowCount, hidden);
+        Timestep = backend.AllocateActivations(null, rowCount, hidden);
         Labels = backend.Allocate(ElementType.I32, rowCount);
-        Condition = backend.Allocate(ElementType.F32, rowCount, hidden);
+        Condition = backend.AllocateActivations(null, rowCount, hidden);
         _work = [Features, Hidden, Timestep, Labels, Condition];
     }
 
