@@ -15,6 +15,6 @@ typedef struct {
     s32 destination_column_stride;
     s32 source_batch_stride;
     s32 destination_batch_stride;
-} dit_convert;
+} dit_elementwise_convert;
 
 #endif

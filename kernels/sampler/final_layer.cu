@@ -13,6 +13,7 @@
 //
 // HIDDEN (a multiple of 8), PATCH, CHANNELS (of the latent), OUT_CHANNELS.
 #include "abi/final_layer.h"
+#include "common/reduce.cuh"
 #include "sampler/update.cuh"
 
 constexpr int kThreads = 256, kTokens = 8, kRows = 2 * kTokens;
@@ -28,17 +29,6 @@ constexpr u32 kResultsAt = kPartialsAt + kDepthWarps * kRows * kPassColumns * 4;
 struct token_row {
     u32x4 values[kLaneVectors];
 };
-
-DIT_DEVICE void unpack(const u32x4& packed, f32 (&v)[8]) {
-    const f32x2 a = half2_to_floats(packed.x), b = half2_to_floats(packed.y), c = half2_to_floats(packed.z), d = half2_to_floats(packed.w);
-    v[0] = a.x, v[1] = a.y, v[2] = b.x, v[3] = b.y, v[4] = c.x, v[5] = c.y, v[6] = d.x, v[7] = d.y;
-}
-
-DIT_DEVICE f32 warp_sum(f32 v) {
-#pragma unroll
-    for (u32 mask = 16; mask != 0; mask >>= 1) v += shuffle_xor(v, mask);
-    return v;
-}
 
 DIT_DEVICE token_row load_row(const f16* row, bool exists) {
     token_row r;
@@ -56,16 +46,16 @@ DIT_DEVICE void normalize_row(const dit_final_layer& args, const token_row& row,
 #pragma unroll
     for (int i = 0; i < kLaneVectors; i++) {
         f32 v[8];
-        unpack(row.values[i], v);
+        unpack_halves(row.values[i], v);
 #pragma unroll
         for (int j = 0; j < 8; j++) sum += v[j];
     }
-    const f32 mean = warp_sum(sum) * (1.0f / HIDDEN);
+    const f32 mean = team_sum<32>(sum) * (1.0f / HIDDEN);
     f32 squares = 0;
 #pragma unroll
     for (int i = 0; i < kLaneVectors; i++) {
         f32 v[8];
-        unpack(row.values[i], v);
+        unpack_halves(row.values[i], v);
         const bool inside = i * 32 + static_cast<int>(lane_index()) < kVectors;
 #pragma unroll
         for (int j = 0; j < 8; j++) {
@@ -73,7 +63,7 @@ DIT_DEVICE void normalize_row(const dit_final_layer& args, const token_row& row,
             squares = fused_multiply_add(deviation, deviation, squares);
         }
     }
-    const f32 inverse = reciprocal_square_root(warp_sum(squares) * (1.0f / HIDDEN) + args.epsilon);
+    const f32 inverse = reciprocal_square_root(team_sum<32>(squares) * (1.0f / HIDDEN) + args.epsilon);
     const dit_modulation& modulation = args.modulation;
     const s32 table_row = exists ? global_load_readonly(modulation.rows + static_cast<long long>(step) * modulation.sample_count + sample) : 0;
     const f32* shifts = modulation.table + static_cast<long long>(table_row) * modulation.stride;
@@ -85,7 +75,7 @@ DIT_DEVICE void normalize_row(const dit_final_layer& args, const token_row& row,
         u32x4 packed{0, 0, 0, 0};
         if (exists && vector < kVectors) {
             f32 v[8];
-            unpack(row.values[i], v);
+            unpack_halves(row.values[i], v);
             u32 halves[4];
 #pragma unroll
             for (int part = 0; part < 2; part++) {
