@@ -8,11 +8,12 @@
 #include "common/ptx.cuh"
 
 DIT_KERNEL(convert_kernel, dit_elementwise_convert, 256) {
-    const long long index = static_cast<long long>(block_x()) * 256 + thread_index();
-    const long long row = index / args.columns, column = index % args.columns, batch = block_y();
+    const u32 index = block_x() * 256 + thread_index();
+    const s32 row = static_cast<s32>(index / static_cast<u32>(args.columns)), column = static_cast<s32>(index % static_cast<u32>(args.columns));
     if (row >= args.rows) return;
-    const long long from = batch * args.source_batch_stride + row * args.source_row_stride + column * args.source_column_stride;
-    const long long to = batch * args.destination_batch_stride + row * args.destination_row_stride + column * args.destination_column_stride;
+    const long long batch = block_y();
+    const long long from = batch * args.source_batch_stride + static_cast<long long>(row) * args.source_row_stride + static_cast<long long>(column) * args.source_column_stride;
+    const long long to = batch * args.destination_batch_stride + static_cast<long long>(row) * args.destination_row_stride + static_cast<long long>(column) * args.destination_column_stride;
     f32 value;
     if constexpr (SOURCE_HALF != 0) value = half_to_float(global_load_readonly(static_cast<const f16*>(args.source) + from));
     else value = global_load_readonly(static_cast<const f32*>(args.source) + from);

@@ -4,6 +4,18 @@
 #include "abi/gemm.h"
 #include "common/ptx.cuh"
 
+#ifndef OUTPUT_F32
+#define OUTPUT_F32 0
+#endif
+#ifndef MAGIC
+#define MAGIC 0
+#endif
+// Row length and group of an output that is quantized.
+#ifndef OUTPUTS
+#define OUTPUTS 1
+#define OUTPUT_GROUP 1
+#endif
+
 // FORMAT, weights first.
 constexpr int kF16 = 0, kW8A8 = 1, kW4A8 = 2, kW8A16 = 3, kW4A16 = 4;
 // EPILOGUE

@@ -129,13 +129,13 @@ DIT_KERNEL(gemm_kernel, dit_gemm, kThreads) {
             ring.end();
         }
     } else {
-        while (ring.stage < walk.stage_count) {
+        do {
             const u32 at = ring.begin<true>();
             if constexpr (kInteger) multiply_whole_groups(at, warp, sums);
             else if constexpr (kWeightOnly) multiply_dequantized(at, warp, sums);
             else multiply_halves<KSTEPS>(at, warp, sums);
             ring.end();
-        }
+        } while (ring.stage < walk.stage_count);
     }
 
     cp_async_wait<0>();

@@ -15,8 +15,8 @@ internal sealed class ElementwiseConvertKernel(KernelLibrary library)
     {
         var key = (launch.SourceIsHalf, launch.DestinationIsHalf);
         if (!_kernels.TryGetValue(key, out var kernel)) _kernels.Add(key, kernel = library.Get(Spec(key.SourceIsHalf, key.DestinationIsHalf)));
-        var values = (long)launch.Arguments.Rows * launch.Arguments.Columns;
-        stream.Launch(kernel, new LaunchShape(checked((int)((values + Threads - 1) / Threads)), launch.BatchCount, 1, Threads, 0), launch.Arguments);
+        var values = checked(launch.Arguments.Rows * launch.Arguments.Columns);
+        stream.Launch(kernel, new LaunchShape((int)(((long)values + Threads - 1) / Threads), launch.BatchCount, 1, Threads, 0), launch.Arguments);
     }
 
     /// <summary>The kernel for a pair of element types.</summary>

@@ -46,8 +46,10 @@ public interface IDiTBackend : IDisposable
         where T : unmanaged;
 
     /// <summary>Brings a linear layer's weight into the layout the kernels want.</summary>
+    /// <param name="weight">The layer.</param>
+    /// <param name="use">Which operation will read it.</param>
     /// <exception cref="InvalidFileException">A weight is not finite.</exception>
-    PreparedLinear Prepare(LinearWeight weight);
+    PreparedLinear Prepare(LinearWeight weight, LinearUse use = LinearUse.Linear);
 
     /// <summary>Brings a convolution's weight into the layout the kernels want.</summary>
     /// <exception cref="InvalidFileException">A weight is not finite.</exception>
@@ -113,12 +115,15 @@ public interface IDiTBackend : IDisposable
     void GuideAndUpdate(Tensor prediction, UpdateTable updates, Tensor? noise, Tensor latents);
 
     /// <summary>The end of a sampling step: final norm and linear layer, patches back into images, guidance and update, as one operation where the backend can.</summary>
-    void FinishStep(in StepEnd work)
+    void FinishStep(in StepEnd work) => FinishStepByParts(this, work);
+
+    /// <summary><see cref="FinishStep"/> as the operations it is made of.</summary>
+    static void FinishStepByParts(IDiTBackend backend, in StepEnd work)
     {
-        NormModulate(work.Tokens, work.Modulation, 0, work.Epsilon, work.Normed);
-        Linear(work.Normed, work.Layer, Epilogue.None, work.Patches);
-        Unpatchify(work.Patches, work.Prediction);
-        GuideAndUpdate(work.Prediction, work.Updates, work.Noise, work.Latents);
+        backend.NormModulate(work.Tokens, work.Modulation, 0, work.Epsilon, work.Normed);
+        backend.Linear(work.Normed, work.Layer, Epilogue.None, work.Patches);
+        backend.Unpatchify(work.Patches, work.Prediction);
+        backend.GuideAndUpdate(work.Prediction, work.Updates, work.Noise, work.Latents);
     }
 
     /// <summary>Makes the same operations repeatable at little cost: a GPU records them once and replays them.</summary>

@@ -14,6 +14,7 @@ internal sealed class DiTFrame : IDisposable
 
     private const float FinalEpsilon = 1e-6f;
 
+    private readonly ResourceList _owned = new();
     private readonly IDiTBackend _backend;
     private readonly DiTConfig _config;
     private readonly PreparedLinear _patchEmbed;
@@ -30,10 +31,18 @@ internal sealed class DiTFrame : IDisposable
         _config = weights.Config;
         // diffusers leaves its second norm at the default epsilon.
         _mlpEpsilon = compatibility == Compatibility.Diffusers ? 1e-5f : 1e-6f;
-        _positions = backend.Allocate(ElementType.F32, _config.TokenCount, _config.HiddenSize);
-        backend.Upload<float>(weights.Positions, _positions);
-        _patchEmbed = backend.Prepare(weights.PatchEmbed);
-        _finalLinear = backend.Prepare(weights.FinalLinear);
+        try
+        {
+            _positions = _owned.Add(backend.Allocate(ElementType.F32, _config.TokenCount, _config.HiddenSize));
+            backend.Upload<float>(weights.Positions, _positions);
+            _patchEmbed = _owned.Add(backend.Prepare(weights.PatchEmbed, LinearUse.PatchEmbed));
+            _finalLinear = _owned.Add(backend.Prepare(weights.FinalLinear, LinearUse.FinishStep));
+        }
+        catch
+        {
+            _owned.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Allocates what passes through these blocks work in.</summary>
@@ -94,10 +103,5 @@ internal sealed class DiTFrame : IDisposable
         state.Tokens, modulation, FinalEpsilon, _finalLinear, state.TokenInput(_finalLinear), state.Patches, state.Prediction, updates, noise, state.Latents));
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        _patchEmbed.Dispose();
-        _finalLinear.Dispose();
-        _positions.Dispose();
-    }
+    public void Dispose() => _owned.Dispose();
 }

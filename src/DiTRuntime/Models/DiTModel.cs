@@ -5,6 +5,7 @@ namespace DiTRuntime.Models;
 /// <summary>A DiT on a backend: the forward pass of Peebles and Xie (2023), section 3.2, with adaLN-Zero blocks.</summary>
 public sealed class DiTModel : IDisposable
 {
+    private readonly ResourceList _owned = new();
     private readonly DiTWeights _weights;
     private readonly DiTFrame _frame;
     private readonly BlockStore _blocks;
@@ -15,25 +16,26 @@ public sealed class DiTModel : IDisposable
     /// <param name="compatibility">Which published implementation to agree with.</param>
     /// <param name="progress">Told the fraction of the layers that are ready.</param>
     /// <exception cref="InvalidFileException">A weight is not finite.</exception>
-    public DiTModel(DiTWeights weights, IDiTBackend backend, Compatibility compatibility, IProgress<double>? progress = null)
-        : this(weights, backend, compatibility, streamsBlocks: false, progress)
-    {
-    }
-
-    /// <param name="weights">The weights; the model takes them over and disposes them with itself.</param>
-    /// <param name="backend">Where the model runs.</param>
-    /// <param name="compatibility">Which published implementation to agree with.</param>
-    /// <param name="streamsBlocks">Whether blocks are prepared for each use and then dropped: little memory, slower passes that allocate.</param>
-    /// <param name="progress">Told the fraction of the layers that are ready.</param>
-    internal DiTModel(DiTWeights weights, IDiTBackend backend, Compatibility compatibility, bool streamsBlocks, IProgress<double>? progress = null)
+    /// <param name="residency">Which blocks' weights it holds prepared.</param>
+    public DiTModel(
+        DiTWeights weights, IDiTBackend backend, Compatibility compatibility, IProgress<double>? progress = null, WeightResidency residency = WeightResidency.All)
     {
         _weights = weights;
         Config = weights.Config;
         Backend = backend;
         Compatibility = compatibility;
-        _frame = new DiTFrame(weights, backend, compatibility);
-        _blocks = new BlockStore(weights.Blocks, backend, streamsBlocks, progress);
-        Conditioner = new Conditioner(weights, backend, compatibility, _blocks);
+        _owned.Add(weights);
+        try
+        {
+            _frame = _owned.Add(new DiTFrame(weights, backend, compatibility));
+            _blocks = _owned.Add(new BlockStore(weights.Blocks, backend, residency, progress));
+            Conditioner = _owned.Add(new Conditioner(weights, backend, compatibility, _blocks));
+        }
+        catch
+        {
+            _owned.Dispose();
+            throw;
+        }
     }
 
     /// <summary>The architecture.</summary>
@@ -91,11 +93,5 @@ public sealed class DiTModel : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        Conditioner.Dispose();
-        _blocks.Dispose();
-        _frame.Dispose();
-        _weights.Dispose();
-    }
+    public void Dispose() => _owned.Dispose();
 }

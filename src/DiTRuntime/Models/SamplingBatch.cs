@@ -11,6 +11,7 @@ public sealed class SamplingBatch : IDisposable
     /// <summary>Memory for the modulation table; a longer plan is covered in windows of steps.</summary>
     private const long TableBytes = 256L << 20;
 
+    private readonly ResourceList _owned = new();
     private readonly DiTModel _model;
     private readonly SamplingPlan _plan;
     private readonly NoiseSource _noise;
@@ -43,20 +44,28 @@ public sealed class SamplingBatch : IDisposable
         _stepsPerWindow = (int)Math.Clamp(TableBytes / (_conditions.Length * ModulationTable.RowBytes(config)), 1, _plan.Steps.Length);
 
         var backend = model.Backend;
-        _state = model.CreateState(ImageCount, SampleCount);
-        var imageOfSample = new int[SampleCount];
-        for (var row = 0; row < SampleCount; row++) imageOfSample[row] = row / rowsPerImage;
-        backend.Upload<int>(imageOfSample, _state.ImageOfSample);
-        _table = new ModulationTable(backend, config, _stepsPerWindow * _conditions.Length);
-        _rowOfSample = backend.Allocate(ElementType.I32, _plan.Steps.Length, SampleCount);
-        backend.Upload<int>(RowsOfSamples(labels, rowsPerImage), _rowOfSample);
-        _updates = backend.Prepare(Updates(settings, config, rowsPerImage), ImageCount);
-        _noiseTensor = _plan.NeedsNoise ? backend.Allocate(ElementType.F32, 2, ImageCount, config.InChannels, config.InputSize, config.InputSize) : null;
         _noiseValues = new float[ImageCount * config.LatentCount];
-        _noise.BeginBatch(images, _noiseValues);
-        backend.Upload<float>(_noiseValues, _state.Latents);
-        _repeated = backend.PrepareStep(() => _model.Step(_state, _table, _rowOfSample, _updates, _noiseTensor));
-        DrawNoise(0);
+        try
+        {
+            _state = _owned.Add(model.CreateState(ImageCount, SampleCount));
+            var imageOfSample = new int[SampleCount];
+            for (var row = 0; row < SampleCount; row++) imageOfSample[row] = row / rowsPerImage;
+            backend.Upload<int>(imageOfSample, _state.ImageOfSample);
+            _table = _owned.Add(new ModulationTable(backend, config, _stepsPerWindow * _conditions.Length));
+            _rowOfSample = _owned.Add(backend.Allocate(ElementType.I32, _plan.Steps.Length, SampleCount));
+            backend.Upload<int>(RowsOfSamples(labels, rowsPerImage), _rowOfSample);
+            _updates = _owned.Add(backend.Prepare(Updates(settings, config, rowsPerImage), ImageCount));
+            if (_plan.NeedsNoise) _noiseTensor = _owned.Add(backend.Allocate(ElementType.F32, 2, ImageCount, config.InChannels, config.InputSize, config.InputSize));
+            _noise.BeginBatch(images, _noiseValues);
+            backend.Upload<float>(_noiseValues, _state.Latents);
+            _repeated = _owned.Add(backend.PrepareStep(() => _model.Step(_state, _table, _rowOfSample, _updates, _noiseTensor)));
+            DrawNoise(0);
+        }
+        catch
+        {
+            _owned.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Images in the batch.</summary>
@@ -82,15 +91,7 @@ public sealed class SamplingBatch : IDisposable
     public void Read(Span<float> latents) => _model.Backend.Download(_state.Latents, latents);
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        _repeated.Dispose();
-        _state.Dispose();
-        _table.Dispose();
-        _rowOfSample.Dispose();
-        _updates.Dispose();
-        _noiseTensor?.Dispose();
-    }
+    public void Dispose() => _owned.Dispose();
 
     /// <summary>[steps, B]: rows of the window that the step lies in.</summary>
     private int[] RowsOfSamples(ReadOnlySpan<int> labels, int rowsPerImage)

@@ -98,7 +98,7 @@ public abstract class CpuBackend : IDiTBackend
     }
 
     /// <inheritdoc/>
-    public abstract PreparedLinear Prepare(LinearWeight weight);
+    public abstract PreparedLinear Prepare(LinearWeight weight, LinearUse use = LinearUse.Linear);
 
     /// <inheritdoc/>
     public abstract PreparedConvolution Prepare(ConvolutionWeight weight);

@@ -60,7 +60,7 @@ public sealed partial class ReferenceBackend : IDiTBackend
     }
 
     /// <inheritdoc/>
-    public PreparedLinear Prepare(LinearWeight weight) => new ReferenceLinear(weight);
+    public PreparedLinear Prepare(LinearWeight weight, LinearUse use = LinearUse.Linear) => new ReferenceLinear(weight);
 
     /// <inheritdoc/>
     public PreparedConvolution Prepare(ConvolutionWeight weight) => new ReferenceConvolution(weight);
