@@ -51,11 +51,10 @@ public sealed class NvrtcCompiler : IKernelCompiler
     public string Identity { get; }
 
     /// <inheritdoc/>
-    /// <exception cref="ArgumentException">There is no such source.</exception>
     /// <exception cref="GpuException">The compiler itself failed.</exception>
     public KernelImage Compile(KernelSpec spec)
     {
-        if (!_sources.TryGetValue(spec.File, out var source)) throw new ArgumentException($"there is no source kernels/{spec.File}", nameof(spec));
+        if (!_sources.TryGetValue(spec.File, out var source)) throw new KernelCompilationException(spec, $"there is no source {spec.File}");
         var result = _library.Compile(spec.File, source, _headers, [.. _options, .. spec.Constants.Select(constant => "-D" + constant)]);
         return result.Ok ? new KernelImage(spec.Text, result.Cubin, result.Log) : throw new KernelCompilationException(spec, result.Log);
     }
