@@ -152,10 +152,10 @@ void block_runner::global(const void* p, u32 size, bool write, DIT_SITE) {
     const range* buffer = global_.find(address, size);
     if (!buffer) {
         if (!p) fail(text("%s %u bytes at a null pointer", verb, size), file, line);
-        fail(text("%s %u bytes out of bounds: %s", verb, size, global_.describe(address, size).c_str()), file, line);
+        fail(text("%s %u bytes out of bounds, at %s", verb, size, global_.describe(address).c_str()), file, line);
     }
     if (address % size != 0)
-        fail(text("%s %u bytes misaligned: %llu bytes into a buffer of %llu bytes", verb, size, address - buffer->begin, buffer->length), file, line);
+        fail(text("%s %u bytes misaligned, at byte %llu of a buffer of %llu bytes", verb, size, address - buffer->begin, buffer->length), file, line);
     recent_[(address >> 12) % kRecentRanges] = *buffer;
 }
 
@@ -180,13 +180,13 @@ void block_runner::check_shared(hazard found, u64 other, u32 offset, u32 size, b
         case hazard::none: return;
         case hazard::outside: why = text("out of bounds: the block has %u", memory.size()); break;
         case hazard::misaligned: why = "misaligned"; break;
-        case hazard::unwritten: why = "that were never written"; break;
+        case hazard::unwritten: why = "that no thread has written yet"; break;
         case hazard::in_flight: why = text("where a cp.async of thread %u has not been waited for", thread); break;
-        case hazard::read_after_write: why = text("that thread %u wrote with no %s since: race", thread, barrier); break;
+        case hazard::read_after_write: why = text("that thread %u wrote, with no %s since: race", thread, barrier); break;
         case hazard::write_after_write: why = text("that thread %u wrote too, with no %s between: race", thread, barrier); break;
         case hazard::write_after_read: why = text("that thread %u read, with no %s between: race", thread, barrier); break;
     }
-    fail(what + (found == hazard::outside || found == hazard::misaligned || found == hazard::unwritten ? " " : ", ") + why, file, line);
+    fail(what + " " + why, file, line);
 }
 
 void block_runner::matrix_row(u32 offset, DIT_SITE) {

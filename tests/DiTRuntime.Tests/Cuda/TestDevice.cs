@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Reflection;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
@@ -88,8 +87,7 @@ internal static class TestDevice
     /// <summary>Images by a hash of everything they are made from.</summary>
     internal sealed class DirectoryCache(IKernelCompiler compiler, IReadOnlyDictionary<string, string> sources) : IKernelCompiler
     {
-        private static readonly string s_directory = Path.Combine(
-            Assembly.GetExecutingAssembly().GetCustomAttributes<AssemblyMetadataAttribute>().First(a => a.Key == "RepositoryRoot").Value!, ".build", "kernel-cache");
+        private static readonly string s_directory = Path.Combine(TestFiles.Root, ".build", "kernel-cache");
 
         private readonly Dictionary<string, string> _hashes = [];
 
