@@ -61,7 +61,7 @@ public:
 
     hazard locate(u32 offset, u32 size) const {
         if (size > size_ || offset > size_ - size) return hazard::outside;
-        return offset % size == 0 ? hazard::none : hazard::misaligned;
+        return (offset & (size - 1)) == 0 ? hazard::none : hazard::misaligned;
     }
 
     hazard read(u32 offset, u32 size, u64 mine, u64& other) {
