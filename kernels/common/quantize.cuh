@@ -13,6 +13,7 @@ constexpr f32 kSmallestRange = 1e-5f;
 template <int length, int requested> struct group_grid {
     static constexpr int size = requested == 0 || requested > length ? length : requested;
     static constexpr int count = (length + size - 1) / size;
+    static constexpr bool is_ragged = length % size != 0;
     static constexpr int pitch = (size + 31) / 32 * 32;
     static constexpr int code_stride = count * pitch;
     static constexpr int correction_stride = (6 * count + 15) / 16 * 16;

@@ -42,10 +42,10 @@ internal sealed class ComparisonMeasures
             _outputs[block] = [];
         });
         CompareNoise(step, reference.Prediction, candidate.Prediction);
-        reference.Advance(step);
+        reference.Advance();
         // The first step starts from the same noise: its prediction stands already.
         if (step > 0) candidate.Predict(step, candidate.Latents);
-        candidate.Advance(step);
+        candidate.Advance();
     }
 
     /// <summary>Compares the latents that two trajectories end in, and what they decode to.</summary>

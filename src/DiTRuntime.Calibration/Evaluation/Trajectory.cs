@@ -11,24 +11,31 @@ internal sealed class Trajectory : IDisposable
     private readonly SamplingPlan _plan;
     private readonly DiTState _state;
     private readonly ModulationTable _table;
-    private readonly SampleUpdate[] _updates;
+    private readonly UpdateTable _updates;
     private readonly int[] _timesteps;
     private readonly int[] _labels;
-    private readonly float _scale;
-    private readonly int _rowsPerImage;
 
     public Trajectory(DiTModel model, SamplingPlan plan, ComparisonSettings settings, int[] images, int[] labels)
     {
         var config = model.Config;
-        (_model, _plan, _scale) = (model, plan, settings.GuidanceScale);
-        _rowsPerImage = settings.GuidanceScale == 1 ? 1 : 2;
-        var rows = _rowsPerImage * images.Length;
+        (_model, _plan) = (model, plan);
+        var rowsPerImage = settings.GuidanceScale == 1 ? 1 : 2;
+        var rows = rowsPerImage * images.Length;
         _state = model.CreateState(images.Length, rows);
         _table = new ModulationTable(model.Backend, config, rows);
-        _updates = new SampleUpdate[images.Length];
+        var guided = model.Compatibility == Compatibility.Official ? Math.Min(3, config.InChannels) : config.InChannels;
+        var updates = new SampleUpdate[plan.Steps.Length * images.Length];
+        for (var u = 0; u < updates.Length; u++)
+        {
+            var image = u % images.Length;
+            updates[u] = new SampleUpdate(
+                image, rowsPerImage * image, rowsPerImage == 2 ? 2 * image + 1 : -1, settings.GuidanceScale, guided, plan.Steps[u / images.Length].Update);
+        }
+
+        _updates = model.Backend.Prepare(updates, images.Length);
         _timesteps = new int[rows];
-        _labels = [.. Enumerable.Range(0, rows).Select(row => row % _rowsPerImage == 1 ? config.NullClass : labels[row / _rowsPerImage])];
-        model.Backend.Upload<int>([.. Enumerable.Range(0, rows).Select(row => row / _rowsPerImage)], _state.ImageOfSample);
+        _labels = [.. Enumerable.Range(0, rows).Select(row => row % rowsPerImage == 1 ? config.NullClass : labels[row / rowsPerImage])];
+        model.Backend.Upload<int>([.. Enumerable.Range(0, rows).Select(row => row / rowsPerImage)], _state.ImageOfSample);
         model.Backend.Upload<int>([.. Enumerable.Range(0, rows)], _state.ModulationRowOfSample);
         Latents = new float[images.Length * config.LatentCount];
         Prediction = new float[_state.Prediction.Count];
@@ -61,19 +68,16 @@ internal sealed class Trajectory : IDisposable
         backend.Download(_state.Prediction, Prediction.AsSpan());
     }
 
-    /// <summary>Takes a step of the plan by what was predicted last, which must have been for these latents.</summary>
-    public void Advance(int step)
+    /// <summary>Takes the next step of the plan by what was predicted last, which must have been for these latents.</summary>
+    public void Advance()
     {
-        var config = _model.Config;
-        var guided = _model.Compatibility == Compatibility.Official ? Math.Min(3, config.InChannels) : config.InChannels;
-        for (var i = 0; i < _updates.Length; i++)
-            _updates[i] = new SampleUpdate(i, _rowsPerImage * i, _rowsPerImage == 2 ? 2 * i + 1 : -1, _scale, guided, _plan.Steps[step].Update);
         _model.Backend.GuideAndUpdate(_state.Prediction, _updates, noise: null, _state.Latents);
         _model.Backend.Download(_state.Latents, Latents.AsSpan());
     }
 
     public void Dispose()
     {
+        _updates.Dispose();
         _state.Dispose();
         _table.Dispose();
     }

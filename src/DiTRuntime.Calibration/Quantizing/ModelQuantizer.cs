@@ -78,7 +78,7 @@ public sealed class ModelQuantizer(Func<DiTWeights> open, IDiTBackend backend, i
         if (folder.HasSamples) return CalibrationSet.Load(folder.SamplesPath);
         var weights = open();
         var streams = weights.Blocks.Sum(block => BlockLayers.Of(block).Sum(layer => (long)layer.Outputs * layer.Inputs)) * sizeof(float) > HeldWeightBytes;
-        using var model = new DiTModel(weights, backend, settings.Compatibility, streams);
+        using var model = new DiTModel(weights, backend, settings.Compatibility, residency: streams ? WeightResidency.None : WeightResidency.All);
         var set = CalibrationSet.Sample(
             model, settings.SampleCount, settings.Seed, new Relay<double>(done => progress?.Report(new QuantizeProgress("sampling trajectories", "%", 100 * done, 100))));
         set.Save(folder.SamplesPath, config);

@@ -23,6 +23,9 @@ public sealed class ConvolutionWeight
     /// <summary>The layer's name, for errors.</summary>
     public string Name { get; }
 
+    /// <summary>The file it comes from, for errors.</summary>
+    public string File => _weight.File;
+
     /// <summary>Cout.</summary>
     public int Outputs { get; }
 

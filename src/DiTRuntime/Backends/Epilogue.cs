@@ -18,8 +18,9 @@ public enum Activation
 
 /// <summary>Where the adaLN modulation of one layer lies: a table of precomputed rows, and which row each sample uses.</summary>
 /// <param name="Table">F32 [R, chunks·H]: one row per (timestep, class) pair; a chunk is one shift, scale or gate.</param>
-/// <param name="RowOfSample">I32 [B]: the table row of each sample.</param>
-public readonly record struct Modulation(Tensor Table, Tensor RowOfSample);
+/// <param name="RowOfSample">I32 [B], or [steps, B] with <paramref name="Step"/>: the table row of each sample.</param>
+/// <param name="Step">I32 [1]: which of the steps it is now (<see cref="UpdateTable.Step"/>); null means the first.</param>
+public readonly record struct Modulation(Tensor Table, Tensor RowOfSample, Tensor? Step = null);
 
 /// <summary>What a linear layer does with x Wᵀ + b before it stores it.</summary>
 public readonly record struct Epilogue
@@ -36,11 +37,17 @@ public readonly record struct Epilogue
     /// <summary>When set, y += product.</summary>
     public bool AddsToOutput { get; private init; }
 
+    /// <summary>When not 0, the product is q, k and v of so many heads, for <see cref="IDiTBackend.Attention"/>: a backend may store it in its own layout.</summary>
+    public int HeadCount { get; private init; }
+
     /// <summary>y = product.</summary>
     public static Epilogue None => default;
 
     /// <summary>y += product.</summary>
     public static Epilogue Residual => new() { AddsToOutput = true };
+
+    /// <summary>y = product, q, k and v of all heads, to be read by <see cref="IDiTBackend.Attention"/> and nothing else.</summary>
+    public static Epilogue SplitHeads(int headCount) => new() { HeadCount = headCount };
 
     /// <summary>y = activation(product).</summary>
     public static Epilogue Activate(Activation activation) => new() { Activation = activation };

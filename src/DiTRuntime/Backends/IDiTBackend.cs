@@ -24,13 +24,16 @@ public interface IDiTBackend : IDisposable
     /// <summary>Observed between pieces of work; a cancelled token ends the operation with <see cref="OperationCanceledException"/>.</summary>
     CancellationToken Cancellation { get; set; }
 
-    /// <summary>Allocates zeroed storage.</summary>
+    /// <summary>Allocates zeroed storage of exactly this type.</summary>
     /// <param name="type">F32 or I32.</param>
     /// <param name="shape">Extents, slowest first.</param>
     Tensor Allocate(ElementType type, params ReadOnlySpan<int> shape);
 
-    /// <summary>Allocates what holds the input of a linear layer. An operation whose output it is quantizes as it stores.</summary>
-    /// <param name="format">The layer's activation format; null for F32.</param>
+    /// <summary>
+    /// Allocates what passes from operation to operation, in the backend's working precision (fp32 on a processor, fp16 on a GPU), or the
+    /// quantized input of a linear layer: an operation whose output it is quantizes as it stores.
+    /// </summary>
+    /// <param name="format">The format in which a layer asks for its input; null for plain values, which callers see as F32.</param>
     /// <param name="shape">Extents, slowest first; the last is the layer's K.</param>
     Tensor AllocateActivations(ActivationFormat? format, params ReadOnlySpan<int> shape);
 
@@ -43,8 +46,10 @@ public interface IDiTBackend : IDisposable
         where T : unmanaged;
 
     /// <summary>Brings a linear layer's weight into the layout the kernels want.</summary>
+    /// <param name="weight">The layer.</param>
+    /// <param name="use">Which operation will read it.</param>
     /// <exception cref="InvalidFileException">A weight is not finite.</exception>
-    PreparedLinear Prepare(LinearWeight weight);
+    PreparedLinear Prepare(LinearWeight weight, LinearUse use = LinearUse.Linear);
 
     /// <summary>Brings a convolution's weight into the layout the kernels want.</summary>
     /// <exception cref="InvalidFileException">A weight is not finite.</exception>
@@ -81,7 +86,7 @@ public interface IDiTBackend : IDisposable
     void Linear(Tensor input, PreparedLinear layer, in Epilogue epilogue, Tensor output);
 
     /// <summary>output = softmax(q kᵀ / √D) v for each head.</summary>
-    /// <param name="qkv">F32 [B, T, 3·heads·D], per token q of all heads, then k, then v.</param>
+    /// <param name="qkv">F32 [B, T, 3·heads·D], per token q of all heads, then k, then v; stored with <see cref="Epilogue.SplitHeads"/> of as many heads.</param>
     /// <param name="headCount">Number of heads.</param>
     /// <param name="output">F32 or quantized [B, T, heads·D].</param>
     void Attention(Tensor qkv, int headCount, Tensor output);
@@ -91,12 +96,39 @@ public interface IDiTBackend : IDisposable
     /// <param name="output">F32 [B, C, S, S].</param>
     void Unpatchify(Tensor patches, Tensor output);
 
-    /// <summary>Classifier-free guidance and the sampler's update, in place: see <see cref="SampleUpdate"/>.</summary>
+    /// <summary>Lays down the updates of a run of sampling steps, and a step counter that starts at 0.</summary>
+    /// <param name="updates">[steps, images].</param>
+    /// <param name="imageCount">Images updated in each step.</param>
+    UpdateTable Prepare(ReadOnlySpan<SampleUpdate> updates, int imageCount);
+
+    /// <summary>Sets the noise of a step, while the step before it may still run.</summary>
+    /// <param name="values">[images, C, S, S].</param>
+    /// <param name="noise">F32 [2, images, C, S, S]: even steps read the first half, odd ones the second.</param>
+    /// <param name="stepIndex">Which step, counted from 0.</param>
+    void UploadNoise(ReadOnlySpan<float> values, Tensor noise, int stepIndex);
+
+    /// <summary>Classifier-free guidance and the sampler's update, in place: see <see cref="SampleUpdate"/>. Moves the table on to its next step.</summary>
     /// <param name="prediction">F32 [B, Cout, S, S]: predicted noise, then (when Cout = 2C) the variance fraction.</param>
-    /// <param name="updates">One entry per image.</param>
-    /// <param name="noise">F32 [images, C, S, S]; read where an update's noise factor is not zero. Null when none is.</param>
+    /// <param name="updates">An entry per step and image; the current step's are used.</param>
+    /// <param name="noise">F32 [2, images, C, S, S], see <see cref="UploadNoise"/>; read where an update's noise factor is not zero. Null when none is.</param>
     /// <param name="latents">F32 [images, C, S, S], updated in place.</param>
-    void GuideAndUpdate(Tensor prediction, ReadOnlySpan<SampleUpdate> updates, Tensor? noise, Tensor latents);
+    void GuideAndUpdate(Tensor prediction, UpdateTable updates, Tensor? noise, Tensor latents);
+
+    /// <summary>The end of a sampling step: final norm and linear layer, patches back into images, guidance and update, as one operation where the backend can.</summary>
+    void FinishStep(in StepEnd work) => FinishStepByParts(this, work);
+
+    /// <summary><see cref="FinishStep"/> as the operations it is made of.</summary>
+    static void FinishStepByParts(IDiTBackend backend, in StepEnd work)
+    {
+        backend.NormModulate(work.Tokens, work.Modulation, 0, work.Epsilon, work.Normed);
+        backend.Linear(work.Normed, work.Layer, Epilogue.None, work.Patches);
+        backend.Unpatchify(work.Patches, work.Prediction);
+        backend.GuideAndUpdate(work.Prediction, work.Updates, work.Noise, work.Latents);
+    }
+
+    /// <summary>Makes the same operations repeatable at little cost: a GPU records them once and replays them.</summary>
+    /// <param name="body">Operations on tensors that stay where they are; called by some of the runs.</param>
+    RepeatedStep PrepareStep(Action body) => new DirectStep(body);
 
     /// <summary>output = activation(conv(upsample(input)) + b + residual), channels last, stride 1, zero padding k/2.</summary>
     /// <param name="input">F32 [B, Y, X, Cin].</param>

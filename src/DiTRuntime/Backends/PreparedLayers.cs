@@ -2,6 +2,19 @@ using DiTRuntime.Quantization;
 
 namespace DiTRuntime.Backends;
 
+/// <summary>Which operation reads a prepared linear layer.</summary>
+public enum LinearUse
+{
+    /// <summary><see cref="IDiTBackend.Linear"/>.</summary>
+    Linear,
+
+    /// <summary><see cref="IDiTBackend.PatchEmbed"/> alone.</summary>
+    PatchEmbed,
+
+    /// <summary><see cref="IDiTBackend.FinishStep"/> and <see cref="IDiTBackend.Linear"/>.</summary>
+    FinishStep,
+}
+
 /// <summary>A linear layer's weight in a backend's own layout.</summary>
 /// <param name="name">The layer's name, for errors.</param>
 /// <param name="outputs">N.</param>

@@ -9,7 +9,7 @@ public abstract class Tensor : IDisposable
     private readonly int[] _shape;
 
     /// <param name="owner">The backend whose memory this is.</param>
-    /// <param name="type">The element type in memory.</param>
+    /// <param name="type">The element type that callers upload and download.</param>
     /// <param name="shape">Extents, slowest first.</param>
     /// <param name="activations">How the values are quantized; the type is then U8.</param>
     protected Tensor(IDiTBackend owner, ElementType type, ReadOnlySpan<int> shape, ActivationFormat? activations = null)
@@ -28,7 +28,7 @@ public abstract class Tensor : IDisposable
     /// <summary>How the values are quantized (U8 codes with a scale and a zero point per row and group), or null.</summary>
     public ActivationFormat? Activations { get; }
 
-    /// <summary>The element type in memory.</summary>
+    /// <summary>The element type that callers upload and download; a backend may keep activations in fewer bits (<see cref="IDiTBackend.AllocateActivations"/>).</summary>
     public ElementType Type { get; }
 
     /// <summary>Extents, slowest first.</summary>

@@ -111,6 +111,8 @@ internal static class TensorCheck
             Fail(nameof(output), "nothing can be added to a quantized output");
         if (input.RowLength != layer.Inputs) Fail(nameof(input), $"input is {Text(input.Shape)}, {layer.Name} takes rows of {layer.Inputs}");
         if (output.RowLength != layer.Outputs) Fail(nameof(output), $"output is {Text(output.Shape)}, {layer.Name} makes rows of {layer.Outputs}");
+        if (epilogue.HeadCount < 0 || (epilogue.HeadCount > 0 && output.RowLength % (3 * epilogue.HeadCount) != 0))
+            Fail(nameof(output), $"output is {Text(output.Shape)}, expected rows of 3·{epilogue.HeadCount} heads");
         if (input.RowCount != output.RowCount) Fail(nameof(output), $"output {Text(output.Shape)} has other rows than input {Text(input.Shape)}");
         if (epilogue.Gate is not { } gate) return;
         Rank(output, 3);
@@ -144,8 +146,9 @@ internal static class TensorCheck
 
     /// <inheritdoc cref="IDiTBackend.GuideAndUpdate"/>
     public static void GuideAndUpdate(
-        IDiTBackend backend, Tensor prediction, ReadOnlySpan<SampleUpdate> updates, Tensor? noise, Tensor latents)
+        IDiTBackend backend, Tensor prediction, UpdateTable updates, Tensor? noise, Tensor latents)
     {
+        Integers(backend, updates.Step);
         Floats(backend, prediction);
         Floats(backend, latents);
         Rank(prediction, 4);
@@ -156,10 +159,10 @@ internal static class TensorCheck
         if (noise is not null)
         {
             Floats(backend, noise);
-            Shape(noise, nameof(noise), latents.Shape);
+            Shape(noise, nameof(noise), 2, latents.Shape[0], channels, latents.Shape[2], latents.Shape[3]);
         }
 
-        foreach (ref readonly var update in updates)
+        foreach (ref readonly var update in updates.Updates)
         {
             Index(update.Image, latents.Shape[0], nameof(SampleUpdate.Image));
             Index(update.ConditionalRow, prediction.Shape[0], nameof(SampleUpdate.ConditionalRow));
@@ -169,6 +172,15 @@ internal static class TensorCheck
                 Fail(nameof(prediction), $"prediction is {Text(prediction.Shape)}: no variance channels beside the {channels} of the noise");
             if (update.Coefficients.NeedsNoise && noise is null) Fail(nameof(noise), "an update adds noise, but there is none");
         }
+    }
+
+    /// <inheritdoc cref="IDiTBackend.UploadNoise"/>
+    public static void UploadNoise(IDiTBackend backend, ReadOnlySpan<float> values, Tensor noise, int stepIndex)
+    {
+        Floats(backend, noise);
+        ArgumentOutOfRangeException.ThrowIfNegative(stepIndex);
+        if (noise.Shape[0] != 2 || values.Length != noise.Count / 2)
+            Fail(nameof(noise), $"noise is {Text(noise.Shape)}, expected two halves of {values.Length} values");
     }
 
     /// <inheritdoc cref="IDiTBackend.Convolution"/>
@@ -243,14 +255,23 @@ internal static class TensorCheck
     /// <summary>A modulation's table has rows of whole chunks, the chunks asked for among them, and a row for each sample.</summary>
     private static void Chunk(IDiTBackend backend, in Modulation modulation, int sampleCount, int firstChunk, int chunkCount, int chunkLength)
     {
-        var (table, rowOfSample) = modulation;
+        var (table, rowOfSample, step) = modulation;
         Floats(backend, table);
         Integers(backend, rowOfSample);
         Rank(table, 2);
-        Shape(rowOfSample, nameof(rowOfSample), sampleCount);
+        if (step is null) Shape(rowOfSample, nameof(rowOfSample), sampleCount);
+        else CheckSteps(backend, step, rowOfSample, sampleCount);
         var chunksPerRow = table.RowLength / chunkLength;
         if (table.RowLength % chunkLength != 0 || firstChunk < 0 || firstChunk + chunkCount > chunksPerRow)
             Fail(nameof(modulation), $"modulation table is {Text(table.Shape)}, expected chunks {firstChunk} to {firstChunk + chunkCount - 1} of {chunkLength} values in each row");
+    }
+
+    private static void CheckSteps(IDiTBackend backend, Tensor step, Tensor rowOfSample, int sampleCount)
+    {
+        Integers(backend, step);
+        Shape(step, nameof(step), 1);
+        Rank(rowOfSample, 2);
+        Shape(rowOfSample, nameof(rowOfSample), rowOfSample.Shape[0], sampleCount);
     }
 
     private static int PatchSide(int featureCount, int channels, string name)

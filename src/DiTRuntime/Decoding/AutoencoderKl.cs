@@ -120,7 +120,7 @@ public sealed class AutoencoderKl : LatentDecoder
         var normed = work.Take(x.Shape);
         Norm(x, block.Norm, Activation.None, normed);
         var qkv = work.Take(1, positions, 3 * channels);
-        Backend.Linear(normed, block.Qkv, Epilogue.None, qkv);
+        Backend.Linear(normed, block.Qkv, Epilogue.SplitHeads(1), qkv);
         work.GiveBack(normed);
         var attended = work.Take(1, positions, channels);
         Backend.Attention(qkv, 1, attended);

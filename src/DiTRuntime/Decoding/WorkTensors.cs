@@ -1,5 +1,4 @@
 using DiTRuntime.Backends;
-using DiTRuntime.Checkpoints;
 
 namespace DiTRuntime.Decoding;
 
@@ -17,7 +16,7 @@ internal sealed class WorkTensors(IDiTBackend backend) : IDisposable
     {
         foreach (var tensor in _all)
             if (tensor.Shape.SequenceEqual(shape) && _taken.Add(tensor)) return tensor;
-        var created = backend.Allocate(ElementType.F32, shape);
+        var created = backend.AllocateActivations(null, shape);
         _all.Add(created);
         _taken.Add(created);
         return created;

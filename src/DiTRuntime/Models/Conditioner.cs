@@ -9,6 +9,7 @@ namespace DiTRuntime.Models;
 /// </summary>
 public sealed class Conditioner : IDisposable
 {
+    private readonly ResourceList _owned = new();
     private readonly IDiTBackend _backend;
     private readonly DiTConfig _config;
     private readonly PreparedLinear _timestepIn;
@@ -23,14 +24,22 @@ public sealed class Conditioner : IDisposable
         _backend = backend;
         _config = weights.Config;
         _blocks = blocks;
-        _timestepIn = backend.Prepare(weights.TimestepIn);
-        _timestepOut = backend.Prepare(weights.TimestepOut);
-        _finalModulation = backend.Prepare(weights.FinalModulation);
-        var table = new float[weights.LabelTable.Outputs * weights.LabelTable.Inputs];
-        weights.LabelTable.CopyRows(0, weights.LabelTable.Outputs, table);
-        _labelTable = backend.Allocate(ElementType.F32, weights.LabelTable.Outputs, weights.LabelTable.Inputs);
-        backend.Upload<float>(table, _labelTable);
         _frequencies = Frequencies(_config.FrequencySize / 2, compatibility);
+        try
+        {
+            _timestepIn = _owned.Add(backend.Prepare(weights.TimestepIn));
+            _timestepOut = _owned.Add(backend.Prepare(weights.TimestepOut));
+            _finalModulation = _owned.Add(backend.Prepare(weights.FinalModulation));
+            var table = new float[weights.LabelTable.Outputs * weights.LabelTable.Inputs];
+            weights.LabelTable.CopyRows(0, weights.LabelTable.Outputs, table);
+            _labelTable = _owned.Add(backend.Allocate(ElementType.F32, weights.LabelTable.Outputs, weights.LabelTable.Inputs));
+            backend.Upload<float>(table, _labelTable);
+        }
+        catch
+        {
+            _owned.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Computes the rows of a table: row i belongs to timesteps[i] and labels[i].</summary>
@@ -63,13 +72,7 @@ public sealed class Conditioner : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        _timestepIn.Dispose();
-        _timestepOut.Dispose();
-        _finalModulation.Dispose();
-        _labelTable.Dispose();
-    }
+    public void Dispose() => _owned.Dispose();
 
     /// <summary>wᵢ = 10000^(−i/half) in the published code, 10000^(−i/(half − 1)) in diffusers; in fp32, as both compute it.</summary>
     private static float[] Frequencies(int half, Compatibility compatibility)

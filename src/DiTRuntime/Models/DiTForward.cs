@@ -44,7 +44,8 @@ public sealed class DiTForward(DiTModel model)
         var updates = new SampleUpdate[count];
         for (var i = 0; i < count; i++)
             updates[i] = new SampleUpdate(i, 2 * i, 2 * i + 1, guidanceScale, guidedChannels, new UpdateCoefficients(Latent: 0, Prediction: 1));
-        model.Backend.GuideAndUpdate(state.Prediction, updates, noise: null, state.Latents);
+        using var table = model.Backend.Prepare(updates, count);
+        model.Backend.GuideAndUpdate(state.Prediction, table, noise: null, state.Latents);
         var noise = new float[count * config.LatentCount];
         model.Backend.Download(state.Latents, noise);
 

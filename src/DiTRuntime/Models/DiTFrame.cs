@@ -12,6 +12,9 @@ internal sealed class DiTFrame : IDisposable
     /// <summary>Chunks of a block's modulation: shift, scale, gate of attention; then of the MLP.</summary>
     private const int AttentionShift = 0, AttentionGate = 2, MlpShift = 3, MlpGate = 5;
 
+    private const float FinalEpsilon = 1e-6f;
+
+    private readonly ResourceList _owned = new();
     private readonly IDiTBackend _backend;
     private readonly DiTConfig _config;
     private readonly PreparedLinear _patchEmbed;
@@ -28,10 +31,18 @@ internal sealed class DiTFrame : IDisposable
         _config = weights.Config;
         // diffusers leaves its second norm at the default epsilon.
         _mlpEpsilon = compatibility == Compatibility.Diffusers ? 1e-5f : 1e-6f;
-        _positions = backend.Allocate(ElementType.F32, _config.TokenCount, _config.HiddenSize);
-        backend.Upload<float>(weights.Positions, _positions);
-        _patchEmbed = backend.Prepare(weights.PatchEmbed);
-        _finalLinear = backend.Prepare(weights.FinalLinear);
+        try
+        {
+            _positions = _owned.Add(backend.Allocate(ElementType.F32, _config.TokenCount, _config.HiddenSize));
+            backend.Upload<float>(weights.Positions, _positions);
+            _patchEmbed = _owned.Add(backend.Prepare(weights.PatchEmbed, LinearUse.PatchEmbed));
+            _finalLinear = _owned.Add(backend.Prepare(weights.FinalLinear, LinearUse.FinishStep));
+        }
+        catch
+        {
+            _owned.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Allocates what passes through these blocks work in.</summary>
@@ -59,7 +70,7 @@ internal sealed class DiTFrame : IDisposable
         var (normed, attended) = (s.TokenInput(block.Qkv), s.TokenInput(block.Projection));
         _backend.NormModulate(s.Tokens, modulation, AttentionShift, 1e-6f, normed);
         inputObserver?.Invoke(block.Qkv, normed);
-        _backend.Linear(normed, block.Qkv, Epilogue.None, s.Qkv);
+        _backend.Linear(normed, block.Qkv, Epilogue.SplitHeads(_config.HeadCount), s.Qkv);
         _backend.Attention(s.Qkv, _config.HeadCount, attended);
         inputObserver?.Invoke(block.Projection, attended);
         _backend.Linear(attended, block.Projection, Epilogue.GatedResidual(modulation, AttentionGate), s.Tokens);
@@ -78,16 +89,19 @@ internal sealed class DiTFrame : IDisposable
     public void Finish(in Modulation modulation, DiTState state)
     {
         var normed = state.TokenInput(_finalLinear);
-        _backend.NormModulate(state.Tokens, modulation, 0, 1e-6f, normed);
+        _backend.NormModulate(state.Tokens, modulation, 0, FinalEpsilon, normed);
         _backend.Linear(normed, _finalLinear, Epilogue.None, state.Patches);
         _backend.Unpatchify(state.Patches, state.Prediction);
     }
 
+    /// <summary>state.Tokens → state.Latents, one sampling step further.</summary>
+    /// <param name="modulation">The final layer's shift and scale, and the row of each sample.</param>
+    /// <param name="state">What the pass works in.</param>
+    /// <param name="updates">The run's updates.</param>
+    /// <param name="noise">The run's noise, or null where no step adds any.</param>
+    public void FinishStep(in Modulation modulation, DiTState state, UpdateTable updates, Tensor? noise) => _backend.FinishStep(new StepEnd(
+        state.Tokens, modulation, FinalEpsilon, _finalLinear, state.TokenInput(_finalLinear), state.Patches, state.Prediction, updates, noise, state.Latents));
+
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        _patchEmbed.Dispose();
-        _finalLinear.Dispose();
-        _positions.Dispose();
-    }
+    public void Dispose() => _owned.Dispose();
 }

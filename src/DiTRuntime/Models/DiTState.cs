@@ -8,6 +8,8 @@ namespace DiTRuntime.Models;
 /// <remarks>B samples are the rows of the batch; guided images take two, one with the class and one with the null class.</remarks>
 public sealed class DiTState : IDisposable
 {
+    private readonly ResourceList _owned = new();
+
     // Value tuples, because a dictionary takes no null key and "not quantized" is a format too.
     private readonly Dictionary<ValueTuple<ActivationFormat?>, Tensor> _tokenInputs;
     private readonly Dictionary<ValueTuple<ActivationFormat?>, Tensor> _hiddenInputs;
@@ -22,18 +24,26 @@ public sealed class DiTState : IDisposable
     {
         int tokens = config.TokenCount, hidden = config.HiddenSize, side = config.InputSize;
         var patchValues = config.PatchSize * config.PatchSize * config.OutChannels;
-        Latents = backend.Allocate(ElementType.F32, imageCount, config.InChannels, side, side);
-        ImageOfSample = backend.Allocate(ElementType.I32, sampleCount);
-        ModulationRowOfSample = backend.Allocate(ElementType.I32, sampleCount);
-        Tokens = backend.Allocate(ElementType.F32, sampleCount, tokens, hidden);
-        Qkv = backend.Allocate(ElementType.F32, sampleCount, tokens, 3 * hidden);
-        Patches = backend.Allocate(ElementType.F32, sampleCount, tokens, patchValues);
-        Prediction = backend.Allocate(ElementType.F32, sampleCount, config.OutChannels, side, side);
-        _tokenInputs = AllocateInputs(tokenFormats, hidden);
-        _hiddenInputs = AllocateInputs(hiddenFormats, config.MlpSize);
+        try
+        {
+            Latents = _owned.Add(backend.Allocate(ElementType.F32, imageCount, config.InChannels, side, side));
+            ImageOfSample = _owned.Add(backend.Allocate(ElementType.I32, sampleCount));
+            ModulationRowOfSample = _owned.Add(backend.Allocate(ElementType.I32, sampleCount));
+            Tokens = _owned.Add(backend.AllocateActivations(null, sampleCount, tokens, hidden));
+            Qkv = _owned.Add(backend.AllocateActivations(null, sampleCount, tokens, 3 * hidden));
+            Patches = _owned.Add(backend.Allocate(ElementType.F32, sampleCount, tokens, patchValues));
+            Prediction = _owned.Add(backend.Allocate(ElementType.F32, sampleCount, config.OutChannels, side, side));
+            _tokenInputs = AllocateInputs(tokenFormats, hidden);
+            _hiddenInputs = AllocateInputs(hiddenFormats, config.MlpSize);
+        }
+        catch
+        {
+            _owned.Dispose();
+            throw;
+        }
 
         Dictionary<ValueTuple<ActivationFormat?>, Tensor> AllocateInputs(IEnumerable<ActivationFormat?> formats, int width) =>
-            formats.Distinct().ToDictionary(ValueTuple.Create, format => backend.AllocateActivations(format, sampleCount, tokens, width));
+            formats.Distinct().ToDictionary(ValueTuple.Create, format => _owned.Add(backend.AllocateActivations(format, sampleCount, tokens, width)));
     }
 
     /// <summary>x [images, C, S, S].</summary>
@@ -64,9 +74,5 @@ public sealed class DiTState : IDisposable
     public Tensor HiddenInput(PreparedLinear layer) => _hiddenInputs[new(layer.Activations)];
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        foreach (var tensor in _tokenInputs.Values.Concat(_hiddenInputs.Values).Concat([Latents, ImageOfSample, ModulationRowOfSample, Tokens, Qkv, Patches, Prediction]))
-            tensor.Dispose();
-    }
+    public void Dispose() => _owned.Dispose();
 }

@@ -6,7 +6,7 @@ namespace DiTRuntime.Models;
 /// <summary>The adaLN output of (timestep, class) pairs, a row each: what the blocks shift, scale and gate by.</summary>
 public sealed class ModulationTable : IDisposable
 {
-    private readonly Tensor[] _work;
+    private readonly ResourceList _owned = new();
 
     /// <param name="backend">Where it lives.</param>
     /// <param name="config">The architecture.</param>
@@ -15,16 +15,23 @@ public sealed class ModulationTable : IDisposable
     {
         var hidden = config.HiddenSize;
         RowCount = rowCount;
-        Blocks = new Tensor[config.Depth];
-        for (var i = 0; i < Blocks.Length; i++) Blocks[i] = backend.Allocate(ElementType.F32, rowCount, 6 * hidden);
-        Final = backend.Allocate(ElementType.F32, rowCount, 2 * hidden);
         FeatureValues = new float[rowCount * config.FrequencySize];
-        Features = backend.Allocate(ElementType.F32, rowCount, config.FrequencySize);
-        Hidden = backend.Allocate(ElementType.F32, rowCount, hidden);
-        Timestep = backend.Allocate(ElementType.F32, rowCount, hidden);
-        Labels = backend.Allocate(ElementType.I32, rowCount);
-        Condition = backend.Allocate(ElementType.F32, rowCount, hidden);
-        _work = [Features, Hidden, Timestep, Labels, Condition];
+        try
+        {
+            Blocks = new Tensor[config.Depth];
+            for (var i = 0; i < Blocks.Length; i++) Blocks[i] = _owned.Add(backend.Allocate(ElementType.F32, rowCount, 6 * hidden));
+            Final = _owned.Add(backend.Allocate(ElementType.F32, rowCount, 2 * hidden));
+            Features = _owned.Add(backend.AllocateActivations(null, rowCount, config.FrequencySize));
+            Hidden = _owned.Add(backend.AllocateActivations(null, rowCount, hidden));
+            Timestep = _owned.Add(backend.AllocateActivations(null, rowCount, hidden));
+            Labels = _owned.Add(backend.Allocate(ElementType.I32, rowCount));
+            Condition = _owned.Add(backend.AllocateActivations(null, rowCount, hidden));
+        }
+        catch
+        {
+            _owned.Dispose();
+            throw;
+        }
     }
 
     /// <summary>R: pairs it holds.</summary>
@@ -53,10 +60,5 @@ public sealed class ModulationTable : IDisposable
     public static long RowBytes(DiTConfig config) => (6L * config.Depth + 2) * config.HiddenSize * sizeof(float);
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        foreach (var tensor in Blocks) tensor.Dispose();
-        foreach (var tensor in _work) tensor.Dispose();
-        Final.Dispose();
-    }
+    public void Dispose() => _owned.Dispose();
 }

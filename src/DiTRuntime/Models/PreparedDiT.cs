@@ -1,4 +1,5 @@
 using DiTRuntime.Backends;
+using DiTRuntime.Quantization;
 
 namespace DiTRuntime.Models;
 
@@ -10,8 +11,20 @@ namespace DiTRuntime.Models;
 internal sealed record PreparedBlock(PreparedLinear Qkv, PreparedLinear Projection, PreparedLinear Fc1, PreparedLinear Fc2) : IDisposable
 {
     /// <summary>Prepares a block.</summary>
-    public static PreparedBlock Of(BlockWeights weights, IDiTBackend backend) =>
-        new(backend.Prepare(weights.Qkv), backend.Prepare(weights.Projection), backend.Prepare(weights.Fc1), backend.Prepare(weights.Fc2));
+    public static PreparedBlock Of(BlockWeights weights, IDiTBackend backend)
+    {
+        var prepared = new List<PreparedLinear>(4);
+        try
+        {
+            foreach (var layer in (LinearWeight[])[weights.Qkv, weights.Projection, weights.Fc1, weights.Fc2]) prepared.Add(backend.Prepare(layer));
+            return new PreparedBlock(prepared[0], prepared[1], prepared[2], prepared[3]);
+        }
+        catch
+        {
+            foreach (var layer in prepared) layer.Dispose();
+            throw;
+        }
+    }
 
     /// <inheritdoc/>
     public void Dispose()
@@ -21,6 +34,19 @@ internal sealed record PreparedBlock(PreparedLinear Qkv, PreparedLinear Projecti
         Fc1.Dispose();
         Fc2.Dispose();
     }
+}
+
+/// <summary>Which of the blocks' weights a model holds prepared; the rest is prepared for each use and dropped.</summary>
+public enum WeightResidency
+{
+    /// <summary>All of them.</summary>
+    All,
+
+    /// <summary>All but adaLN, a third of the model, which is needed once per request.</summary>
+    WithoutModulation,
+
+    /// <summary>None: little memory, slower passes that allocate.</summary>
+    None,
 }
 
 /// <summary>The prepared blocks of a model: all of them held, or each prepared for one use.</summary>
@@ -34,20 +60,28 @@ internal sealed class BlockStore : IDisposable
 
     /// <param name="weights">The blocks.</param>
     /// <param name="backend">Where they run.</param>
-    /// <param name="streams">Whether each is prepared anew for every use, which reads the file in every pass.</param>
+    /// <param name="residency">What is held; the rest is prepared anew for every use, which reads the file each time.</param>
     /// <param name="progress">Told the fraction of the blocks that are ready.</param>
-    public BlockStore(IReadOnlyList<BlockWeights> weights, IDiTBackend backend, bool streams = false, IProgress<double>? progress = null)
+    public BlockStore(IReadOnlyList<BlockWeights> weights, IDiTBackend backend, WeightResidency residency = WeightResidency.All, IProgress<double>? progress = null)
     {
         _weights = weights;
         _backend = backend;
-        if (streams) return;
+        if (residency == WeightResidency.None) return;
         _blocks = new PreparedBlock[weights.Count];
-        _modulations = new PreparedLinear[weights.Count];
-        for (var i = 0; i < weights.Count; i++)
+        if (residency == WeightResidency.All) _modulations = new PreparedLinear[weights.Count];
+        try
         {
-            _modulations[i] = backend.Prepare(weights[i].Modulation);
-            _blocks[i] = PreparedBlock.Of(weights[i], backend);
-            progress?.Report((i + 1.0) / weights.Count);
+            for (var i = 0; i < weights.Count; i++)
+            {
+                if (_modulations is not null) _modulations[i] = backend.Prepare(weights[i].Modulation);
+                _blocks[i] = PreparedBlock.Of(weights[i], backend);
+                progress?.Report((i + 1.0) / weights.Count);
+            }
+        }
+        catch
+        {
+            Dispose();
+            throw;
         }
     }
 
@@ -60,16 +94,23 @@ internal sealed class BlockStore : IDisposable
     /// <summary>A block's adaLN layer [6H, H].</summary>
     public PreparedLinear TakeModulation(int block) => _modulations?[block] ?? _backend.Prepare(_weights[block].Modulation);
 
-    /// <summary>Gives back what was taken.</summary>
-    public void Return(IDisposable taken)
+    /// <summary>Gives back a block's layers.</summary>
+    public void Return(PreparedBlock taken)
     {
         if (_blocks is null) taken.Dispose();
+    }
+
+    /// <summary>Gives back a block's adaLN layer.</summary>
+    public void Return(PreparedLinear taken)
+    {
+        if (_modulations is null) taken.Dispose();
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (var block in _blocks ?? []) block.Dispose();
-        foreach (var modulation in _modulations ?? []) modulation.Dispose();
+        // Elements are missing where loading broke off.
+        foreach (var block in _blocks ?? []) block?.Dispose();
+        foreach (var modulation in _modulations ?? []) modulation?.Dispose();
     }
 }

@@ -1,4 +1,3 @@
-using System.Runtime.Intrinsics.X86;
 using DiTRuntime.Backends;
 using DiTRuntime.Backends.Cpu;
 using DiTRuntime.Backends.Cpu.LowBit;
@@ -223,8 +222,7 @@ internal sealed class LowBitTests
         float[]? first = null;
         foreach (var (path, bits, threads) in s_variants)
         {
-            if (path == IntegerPath.Avx512 && !Avx512BW.IsSupported) continue;
-            if ((path == IntegerPath.AvxVnni && !AvxVnni.IsSupported) || (path == IntegerPath.Avx2 && !Avx2.IsSupported)) continue;
+            if (!CpuBackend.IsAvailable(path)) continue;
             using var backend = CpuBackend.Create(new CpuOptions(threads, bits, path));
             var actual = CpuBackendTests.Read(backend, operation(backend));
             Assert.That(Relative.Error(actual, expected), Is.LessThanOrEqualTo(tolerance), $"{path}, {bits} bits");

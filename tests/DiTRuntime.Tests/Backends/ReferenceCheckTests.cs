@@ -114,8 +114,8 @@ internal sealed class ReferenceCheckTests
     {
         var (tokens, table, rows, output) = (F(2, 3, 4), F(1, 24), I(2), F(2, 3, 4));
         using var layer = Layer(4, 4);
-        var (latents, prediction, noise) = (F(1, 2, 2, 2), F(2, 4, 2, 2), F(1, 2, 2, 2));
-        SampleUpdate[] updates = [new(0, 0, 1, 1, 2, new UpdateCoefficients(1, 1, 0, true))];
+        var (latents, prediction, noise) = (F(1, 2, 2, 2), F(2, 4, 2, 2), F(2, 1, 2, 2, 2));
+        using var updates = _backend.Prepare([new SampleUpdate(0, 0, 1, 1, 2, new UpdateCoefficients(1, 1, 0, true))], 1);
         var (qkv, image, gamma) = (F(2, 3, 12), F(1, 2, 2, 4), F(4));
         void Check()
         {

@@ -18,14 +18,14 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             Quantized = output is CpuActivations quantized ? new ActivationTarget(quantized) : default,
             Table = Floats(modulation.Table) + shiftChunk * tokens.RowLength,
             TableStride = modulation.Table.RowLength,
-            RowOfSample = Integers(modulation.RowOfSample),
+            RowOfSample = Rows(modulation),
             RowCount = tokens.RowCount,
             RowsPerSample = tokens.Shape[1],
             Width = tokens.RowLength,
             Epsilon = epsilon,
         };
         Pool.Run(job, DivideUp(job.RowCount, RowsPerTask), job.Width * sizeof(float));
-        KeepAlive(tokens, modulation.Table, modulation.RowOfSample, output);
+        KeepAlive(tokens, modulation.Table, modulation.RowOfSample, modulation.Step, output);
     }
 
     private struct NormModulateJob : IJob

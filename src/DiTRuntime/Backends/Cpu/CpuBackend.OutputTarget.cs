@@ -29,7 +29,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             _residual = epilogue.AddsToOutput ? output : null;
             if (epilogue.Gate is not { } gate) return;
             _gateTable = Floats(gate.Table) + epilogue.GateChunk * width;
-            _gateRows = Integers(gate.RowOfSample);
+            _gateRows = Rows(gate);
             _gateTableStride = gate.Table.RowLength;
             _rowsPerSample = tensor.Shape[1];
         }

@@ -7,7 +7,7 @@ namespace DiTRuntime.Backends.Cpu;
 internal sealed unsafe partial class CpuBackend<TSimd, TVec>
 {
     /// <inheritdoc/>
-    public override PreparedLinear Prepare(LinearWeight weight)
+    public override PreparedLinear Prepare(LinearWeight weight, LinearUse use = LinearUse.Linear)
     {
         if (weight is GroupWeight group) return new CpuGroupLinear(group);
         var panelCount = DivideUp(weight.Outputs, PanelWidth);

@@ -6,25 +6,28 @@ namespace DiTRuntime.Backends.Cpu;
 internal sealed unsafe partial class CpuBackend<TSimd, TVec>
 {
     /// <inheritdoc/>
-    public override void GuideAndUpdate(Tensor prediction, ReadOnlySpan<SampleUpdate> updates, Tensor? noise, Tensor latents)
+    public override void GuideAndUpdate(Tensor prediction, UpdateTable updates, Tensor? noise, Tensor latents)
     {
         TensorCheck.GuideAndUpdate(this, prediction, updates, noise, latents);
-        fixed (SampleUpdate* first = updates)
+        var step = Integers(updates.Step);
+        var current = updates.OfStep(*step);
+        fixed (SampleUpdate* first = current)
         {
             var job = new UpdateJob
             {
                 Prediction = Floats(prediction),
                 Updates = first,
-                Noise = noise is null ? null : Floats(noise),
+                Noise = noise is null ? null : Floats(noise) + *step % 2 * (long)latents.Count,
                 Latents = Floats(latents),
                 Channels = latents.Shape[1],
                 PredictedChannels = prediction.Shape[1],
                 PlaneSize = latents.Shape[2] * latents.Shape[3],
             };
-            Pool.Run(job, updates.Length * job.Channels);
+            Pool.Run(job, current.Length * job.Channels);
         }
 
-        KeepAlive(prediction, noise, latents);
+        ++*step;
+        KeepAlive(prediction, noise, latents, updates);
     }
 
     private struct UpdateJob : IJob

@@ -98,7 +98,7 @@ public abstract class CpuBackend : IDiTBackend
     }
 
     /// <inheritdoc/>
-    public abstract PreparedLinear Prepare(LinearWeight weight);
+    public abstract PreparedLinear Prepare(LinearWeight weight, LinearUse use = LinearUse.Linear);
 
     /// <inheritdoc/>
     public abstract PreparedConvolution Prepare(ConvolutionWeight weight);
@@ -122,7 +122,18 @@ public abstract class CpuBackend : IDiTBackend
     public abstract void Unpatchify(Tensor patches, Tensor output);
 
     /// <inheritdoc/>
-    public abstract void GuideAndUpdate(Tensor prediction, ReadOnlySpan<SampleUpdate> updates, Tensor? noise, Tensor latents);
+    public UpdateTable Prepare(ReadOnlySpan<SampleUpdate> updates, int imageCount) => new HostUpdateTable(updates, imageCount, Allocate(ElementType.I32, 1));
+
+    /// <inheritdoc/>
+    public void UploadNoise(ReadOnlySpan<float> values, Tensor noise, int stepIndex)
+    {
+        TensorCheck.UploadNoise(this, values, noise, stepIndex);
+        var bytes = MemoryMarshal.AsBytes(values);
+        bytes.CopyTo(((CpuTensor)noise).Bytes[(stepIndex % 2 * bytes.Length)..]);
+    }
+
+    /// <inheritdoc/>
+    public abstract void GuideAndUpdate(Tensor prediction, UpdateTable updates, Tensor? noise, Tensor latents);
 
     /// <inheritdoc/>
     public abstract void Convolution(Tensor input, PreparedConvolution layer, in ConvolutionOptions options, Tensor output);
@@ -137,14 +148,24 @@ public abstract class CpuBackend : IDiTBackend
         GC.SuppressFinalize(this);
     }
 
-    private static IntegerPath ResolvePath(IntegerPath wanted) => wanted switch
+    /// <summary>Whether this machine has the instructions of a path. The 512-bit one uses AVX-VNNI beside AVX-512.</summary>
+    internal static bool IsAvailable(IntegerPath path) => path switch
     {
-        IntegerPath.Auto => AvxVnni.IsSupported && Avx512BW.IsSupported ? IntegerPath.Avx512 : AvxVnni.IsSupported ? IntegerPath.AvxVnni : Avx2.IsSupported ? IntegerPath.Avx2 : IntegerPath.Portable,
-        IntegerPath.Avx512 when !AvxVnni.IsSupported || !Avx512BW.IsSupported => throw new UsageException("AVX-512 asked for, which this machine does not have"),
-        IntegerPath.AvxVnni when !AvxVnni.IsSupported => throw new UsageException("AVX-VNNI asked for, which this machine does not have"),
-        IntegerPath.Avx2 when !Avx2.IsSupported => throw new UsageException("AVX2 asked for, which this machine does not have"),
-        _ => wanted,
+        IntegerPath.Avx512 => AvxVnni.IsSupported && Avx512BW.IsSupported,
+        IntegerPath.AvxVnni => AvxVnni.IsSupported,
+        IntegerPath.Avx2 => Avx2.IsSupported,
+        _ => true,
     };
+
+    private static IntegerPath ResolvePath(IntegerPath wanted)
+    {
+        if (!IsAvailable(wanted)) throw new UsageException($"integer products by {wanted} asked for, which this machine does not have");
+        if (wanted != IntegerPath.Auto) return wanted;
+        return IsAvailable(IntegerPath.Avx512) ? IntegerPath.Avx512
+            : IsAvailable(IntegerPath.AvxVnni) ? IntegerPath.AvxVnni
+            : IsAvailable(IntegerPath.Avx2) ? IntegerPath.Avx2
+            : IntegerPath.Portable;
+    }
 
     /// <summary>Ends the threads.</summary>
     protected virtual void Dispose(bool disposing)
@@ -170,6 +191,10 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>(int threadCount, In
     private static float* Floats(Tensor tensor) => ((CpuTensor)tensor).Floats;
 
     private static int* Integers(Tensor tensor) => ((CpuTensor)tensor).Integers;
+
+    /// <summary>The table row of each sample at the current step, [B].</summary>
+    private static int* Rows(in Modulation modulation) =>
+        Integers(modulation.RowOfSample) + (modulation.Step is null ? 0 : (long)*Integers(modulation.Step) * modulation.RowOfSample.RowLength);
 
     /// <summary>
     /// Keeps what an operation holds pointers into from being collected before it ends: a caller may drop its last reference

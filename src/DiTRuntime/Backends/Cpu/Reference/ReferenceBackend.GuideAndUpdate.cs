@@ -3,7 +3,7 @@ namespace DiTRuntime.Backends.Cpu.Reference;
 public sealed partial class ReferenceBackend
 {
     /// <inheritdoc/>
-    public void GuideAndUpdate(Tensor prediction, ReadOnlySpan<SampleUpdate> updates, Tensor? noise, Tensor latents)
+    public void GuideAndUpdate(Tensor prediction, UpdateTable updates, Tensor? noise, Tensor latents)
     {
         TensorCheck.GuideAndUpdate(this, prediction, updates, noise, latents);
         var channels = latents.Shape[1];
@@ -11,7 +11,8 @@ public sealed partial class ReferenceBackend
         var predictedChannels = prediction.Shape[1];
         var p = Floats(prediction);
         var x = Floats(latents);
-        foreach (var update in updates)
+        var stepIndex = Integers(updates.Step)[0]++;
+        foreach (var update in updates.OfStep(stepIndex))
         {
             var step = update.Coefficients;
             for (var c = 0; c < channels; c++)
@@ -29,7 +30,7 @@ public sealed partial class ReferenceBackend
                     var sigma = step.LearnedVariance ? LearnedSigma(step.MinLogVariance, step.MaxLogVariance, p[conditional + channels * area]) : step.Sigma;
                     var at = (update.Image * channels + c) * area + i;
                     var next = (double)step.Latent * x[at] + step.Prediction * epsilon;
-                    if (noise is not null && step.NeedsNoise) next += sigma * Floats(noise)[at];
+                    if (noise is not null && step.NeedsNoise) next += sigma * Floats(noise)[stepIndex % 2 * latents.Count + at];
                     x[at] = (float)next;
                 }
         }

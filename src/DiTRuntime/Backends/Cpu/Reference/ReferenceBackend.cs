@@ -50,7 +50,17 @@ public sealed partial class ReferenceBackend : IDiTBackend
     }
 
     /// <inheritdoc/>
-    public PreparedLinear Prepare(LinearWeight weight) => new ReferenceLinear(weight);
+    public UpdateTable Prepare(ReadOnlySpan<SampleUpdate> updates, int imageCount) => new HostUpdateTable(updates, imageCount, Allocate(ElementType.I32, 1));
+
+    /// <inheritdoc/>
+    public void UploadNoise(ReadOnlySpan<float> values, Tensor noise, int stepIndex)
+    {
+        TensorCheck.UploadNoise(this, values, noise, stepIndex);
+        values.CopyTo(Floats(noise)[(stepIndex % 2 * values.Length)..]);
+    }
+
+    /// <inheritdoc/>
+    public PreparedLinear Prepare(LinearWeight weight, LinearUse use = LinearUse.Linear) => new ReferenceLinear(weight);
 
     /// <inheritdoc/>
     public PreparedConvolution Prepare(ConvolutionWeight weight) => new ReferenceConvolution(weight);
@@ -73,7 +83,8 @@ public sealed partial class ReferenceBackend : IDiTBackend
     /// <summary>Chunk number <paramref name="chunk"/> [H] of the table row that a sample uses.</summary>
     private static ReadOnlySpan<float> Chunk(in Modulation modulation, int sample, int chunk, int hidden)
     {
-        var row = Integers(modulation.RowOfSample)[sample];
+        var step = modulation.Step is null ? 0 : Integers(modulation.Step)[0];
+        var row = Integers(modulation.RowOfSample)[step * modulation.RowOfSample.RowLength + sample];
         TensorCheck.Index(row, modulation.Table.RowCount, nameof(Modulation.RowOfSample));
         return Floats(modulation.Table).Slice(row * modulation.Table.RowLength + chunk * hidden, hidden);
     }

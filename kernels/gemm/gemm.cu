@@ -1,0 +1,154 @@
+// y = x W^T + b and an epilogue: the linear layers of the model.
+//
+// f16        y = sum_k x w                                          fp32 sums
+// w8a8 w4a8  y = sum_g s_a s_w (sum q_a q_w) + sum_g (m b + z c)    the integer sums exact, groups in ascending order
+// w8a16 w4a16  y = sum_k x h(s (q - Z))                             the weight rounded to f16 as it is read
+//
+// The zero points cost nothing in the main loop: what they contribute is an f16 product of depth 6G that comes first (abi/activation.h,
+// abi/weight.h). Layouts: rows of x as they lie in memory, through cp.async and ldmatrix; W in fragment order (abi/weight.h), 16 or 8
+// bytes a lane for two n8 tiles. A stage of STAGES is KSTEPS k steps of 32 bytes; one barrier a stage.
+// An output row depends on its own input row alone and its sums run along K in one fixed order: TILE_M, TILE_N, WARPS_* and STAGES
+// do not change a bit, KSTEPS follows from the format and the group.
+//
+// Bound: operations. A k step of a 64x48 warp tile is 24 IMMA.16832 (196,608 operations each of 8,192) against 4 LDSM.x4, 3 LDS.128 and,
+// with groups of 128, 72 of promotion. Compared with: cuBLASLt fp16 on the same shape.
+#include "gemm/epilogue.cuh"
+#include "gemm/stage_copy.cuh"
+#include "gemm/stage_product.cuh"
+
+// The tile a block computes, and the stages it passes through: first those of the corrections, then those of the codes.
+struct tile_walk {
+    const dit_gemm& args;
+    int first_row, first_record;
+    int correction_stages, stage_count;
+
+    DIT_DEVICE explicit tile_walk(const dit_gemm& a) : args(a), first_row(static_cast<int>(block_y()) * TILE_M), first_record(static_cast<int>(block_x()) * kRecords) {
+        correction_stages = 0;
+        if constexpr (kInteger) correction_stages = (args.weight.correction_steps + kCorrectionReads - 1) / kCorrectionReads;
+        stage_count = correction_stages + (args.weight.steps + kReads - 1) / kReads;
+    }
+
+    DIT_DEVICE int first_group(int code_stage) const { return kWholeGroups ? code_stage * kStageGroups : GROUP == 0 ? 0 : code_stage / kGroupStages; }
+
+    DIT_DEVICE void copy_corrections(u32 at, int stage) const {
+        if constexpr (kInteger) {
+            typedef row_copy<kCorrectionReads> copy;
+            const int byte = stage * (kCorrectionReads * kStepBytes) + copy::column(), stride = args.weight.correction_steps * kStepBytes;
+            copy::run(at, reinterpret_cast<const u8*>(args.input_corrections) + byte, stride, first_row, args.rows - 1, byte < stride);
+            fragment_copy<kCorrectionReads, 16>::run(at + kFragmentsAt, args.weight, args.weight.corrections_at, first_record, stage * kCorrectionReads,
+                                                     args.weight.correction_steps);
+        }
+    }
+
+    DIT_DEVICE void copy_codes(u32 at, int stage) const {
+        typedef row_copy<KSTEPS> copy;
+        int byte = stage * (KSTEPS * kStepBytes) + copy::column();
+        bool valid = byte < args.input_stride;
+        if constexpr (!kInteger) {
+            // Halves lie without gaps: pieces of the padding between groups are zero, the others move up.
+            const int value = byte / 2, group = GROUP == 0 || !kWeightOnly ? 0 : value / (GROUP == 0 ? 1 : kGroupPitch);
+            const int offset = value - group * kGroupPitch, k = group * GROUP + offset;
+            valid = k < args.weight.inputs && (group == 0 && GROUP == 0 || offset < GROUP || !kWeightOnly);
+            byte = 2 * k;
+        }
+        copy::run(at, args.input + byte, args.input_stride, first_row, args.rows - 1, valid);
+        fragment_copy<kReads, kLaneBytes>::run(at + kFragmentsAt, args.weight, 0, first_record, stage * kReads, args.weight.steps);
+        if constexpr (FORMAT != kF16) copy_column_scales(at + kColumnScalesAt, args.weight, first_record, first_group(stage));
+    }
+
+    // past_corrections: whether the stage is known to be none of theirs.
+    template <bool past_corrections> DIT_DEVICE void copy(u32 at, int stage) const {
+        if (!past_corrections && stage < correction_stages) copy_corrections(at, stage);
+        else if (stage < stage_count) copy_codes(at, stage - correction_stages);
+        cp_async_commit();
+    }
+
+    DIT_DEVICE bool has_codes(int stage) const { return stage >= correction_stages && stage < stage_count; }
+};
+
+// Stages go round in STAGES places of shared memory: while one is computed, that of STAGES - 1 later is copied to where the last one was.
+struct stage_ring {
+    const tile_walk& walk;
+    row_scales& rows;
+    int stage = 0;
+    u32 place = 0, filled = (STAGES - 1) * kStageBytes;
+
+    DIT_DEVICE stage_ring(const tile_walk& w, row_scales& r) : walk(w), rows(r) {}
+
+    // Where the stage lies, whose copies have arrived for all threads; all are done with the one before it.
+    template <bool past_corrections> DIT_DEVICE u32 begin() {
+        cp_async_wait<STAGES - 2>();
+        block_sync();
+        walk.copy<past_corrections>(filled, stage + STAGES - 1);
+        if (has_rows()) rows.load(walk.args, walk.first_row, walk.first_group(stage + STAGES - 1 - walk.correction_stages));
+        return place;
+    }
+
+    DIT_DEVICE void end() {
+        if (has_rows()) rows.store(filled + kRowScalesAt);
+        place = next(place), filled = next(filled), ++stage;
+    }
+
+    DIT_DEVICE bool has_rows() const { return kInteger && walk.has_codes(stage + STAGES - 1); }
+    DIT_DEVICE static u32 next(u32 at) { return at == (STAGES - 1) * kStageBytes ? 0 : at + kStageBytes; }
+};
+
+DIT_KERNEL(gemm_kernel, dit_gemm, kThreads) {
+    const tile_walk walk(args);
+    const warp_place warp;
+    warp_sums sums = {};
+    [[maybe_unused]] row_scales rows;
+
+    for (int stage = 0; stage < STAGES - 1; ++stage) {
+        walk.copy<!kInteger>(stage * kStageBytes, stage);
+        if constexpr (kInteger) {
+            if (walk.has_codes(stage)) {
+                rows.load(args, walk.first_row, walk.first_group(stage - walk.correction_stages));
+                rows.store(stage * kStageBytes + kRowScalesAt);
+            }
+        }
+    }
+
+    stage_ring ring(walk, rows);
+    if constexpr (kInteger) {
+        while (ring.stage < walk.correction_stages) {
+            const u32 at = ring.begin<false>();
+            multiply_halves<kCorrectionReads>(at, warp, sums);
+            ring.end();
+        }
+    }
+    if constexpr (kInteger && !kWholeGroups) {
+        s32 integers[kRowTiles][kColumnTiles][4];
+#pragma unroll
+        for (int i = 0; i < kRowTiles; ++i) clear(integers[i]);
+        for (int part = 1; ring.stage < walk.stage_count;) {
+            const u32 at = ring.begin<true>();
+            const bool last = GROUP == 0 ? ring.stage == walk.stage_count - 1 : part == kGroupStages;
+            multiply_part_of_group(at, warp, integers, last, sums);
+            part = last ? 1 : part + 1;
+            ring.end();
+        }
+    } else {
+        do {
+            const u32 at = ring.begin<true>();
+            if constexpr (kInteger) multiply_whole_groups(at, warp, sums);
+            else if constexpr (kWeightOnly) multiply_dequantized(at, warp, sums);
+            else multiply_halves<KSTEPS>(at, warp, sums);
+            ring.end();
+        } while (ring.stage < walk.stage_count);
+    }
+
+    cp_async_wait<0>();
+#pragma unroll
+    for (int slice = 0; slice < kRowTiles; ++slice) {
+        block_sync();
+        const u32 at = (warp.row / kRowTiles + warp.lane / 4) * kSlicePitch + (warp.record * 16 + warp.lane % 4 * 2) * 4;
+#pragma unroll
+        for (int j = 0; j < kColumnTiles; ++j) {
+            shared_store(at + j * 32, f32x2{sums[slice][j][0], sums[slice][j][1]});
+            shared_store(at + 8 * kSlicePitch + j * 32, f32x2{sums[slice][j][2], sums[slice][j][3]});
+        }
+        block_sync();
+        finish_slice(args, slice, walk.first_row, walk.first_record * 16);
+    }
+}

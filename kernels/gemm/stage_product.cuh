@@ -1,0 +1,221 @@
+// What a warp does with a stage in shared memory: fragments into registers, products into its sums.
+#pragma once
+
+#include "gemm/configuration.cuh"
+
+// sums[i][j]: the m16n8 tile i, j of the warp, laid out as mma leaves it: lane (r = lane/4, t = lane%4) holds rows r (first two) and
+// r + 8, columns 2t and 2t + 1.
+typedef f32 warp_sums[kRowTiles][kColumnTiles][4];
+
+struct warp_place {
+    int row, record;  // first row and first record of the warp inside the tile
+    int lane;
+    DIT_DEVICE warp_place()
+        : row(static_cast<int>(warp_index()) / WARPS_N * kRowTiles * 16), record(static_cast<int>(warp_index()) % WARPS_N * (kColumnTiles / 2)),
+          lane(static_cast<int>(lane_index())) {}
+};
+
+// A k step of 16 input rows.
+DIT_DEVICE void load_rows(u32 stage, const warp_place& warp, int row_tile, int step, u32 (&a)[4]) {
+    ldmatrix_x4(stage + (warp.row + row_tile * 16 + warp.lane % 16) * kRowPitch + step * kStepBytes + warp.lane / 16 * 16, a);
+}
+
+// A B step of two neighbouring n8 tiles, as it is stored.
+template <class T> DIT_DEVICE T load_fragment(u32 stage, const warp_place& warp, int pair, int read) {
+    return shared_load<T>(stage + kFragmentsAt + ((read * kRecords + warp.record + pair) * 32 + warp.lane) * static_cast<int>(sizeof(T)));
+}
+
+// b[j]: both registers of the warp's n8 tiles, for one k step of 16-byte lanes.
+DIT_DEVICE void load_columns(u32 stage, const warp_place& warp, int step, u32 (&b)[kColumnTiles][2]) {
+#pragma unroll
+    for (int pair = 0; pair < kColumnTiles / 2; ++pair) {
+        const u32x4 v = load_fragment<u32x4>(stage, warp, pair, step);
+        b[2 * pair][0] = v.x, b[2 * pair][1] = v.y, b[2 * pair + 1][0] = v.z, b[2 * pair + 1][1] = v.w;
+    }
+}
+
+// f16 rows times f16 columns: weights in f16, and the corrections of integer products.
+template <int steps> DIT_DEVICE void multiply_halves(u32 stage, const warp_place& warp, warp_sums& sums) {
+#pragma unroll
+    for (int step = 0; step < steps; ++step) {
+        u32 b[kColumnTiles][2];
+        load_columns(stage, warp, step, b);
+#pragma unroll
+        for (int i = 0; i < kRowTiles; ++i) {
+            u32 a[4];
+            load_rows(stage, warp, i, step, a);
+#pragma unroll
+            for (int j = 0; j < kColumnTiles; ++j) mma_f16(sums[i][j], a, b[j][0], b[j][1]);
+        }
+    }
+}
+
+// ---- codes times codes ----
+
+// The codes of a k step; those of four bits are cut apart here: 3 instructions for 8 codes.
+DIT_DEVICE void load_codes(u32 stage, const warp_place& warp, int step, u32 (&b)[kColumnTiles][2]) {
+    if constexpr (FORMAT == kW4A8) {
+#pragma unroll
+        for (int pair = 0; pair < kColumnTiles / 2; ++pair) {
+            const u32x2 v = load_fragment<u32x2>(stage, warp, pair, step);
+            b[2 * pair][0] = v.x & 0x0f0f0f0f, b[2 * pair][1] = v.x >> 4 & 0x0f0f0f0f;
+            b[2 * pair + 1][0] = v.y & 0x0f0f0f0f, b[2 * pair + 1][1] = v.y >> 4 & 0x0f0f0f0f;
+        }
+    } else {
+        load_columns(stage, warp, step, b);
+    }
+}
+
+// Integer sums start at the bits of 2^23 where conversion is slow (sm_80: 16 a cycle and multiprocessor): below 2^23 the bits of the
+// sum are then those of the float 2^23 + sum, and one subtraction converts. C# asks for it where no sum of a group can be larger.
+constexpr s32 kFirstSum = MAGIC ? 0x4b000000 : 0;
+DIT_DEVICE f32 sum_to_float(s32 sum) {
+    if constexpr (MAGIC != 0) return bits_float(static_cast<u32>(sum)) - 8388608.0f;
+    return static_cast<f32>(sum);
+}
+
+DIT_DEVICE void clear(s32 (&sums)[kColumnTiles][4]) {
+#pragma unroll
+    for (int j = 0; j < kColumnTiles; ++j)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) sums[j][e] = kFirstSum;
+}
+
+struct stage_scales {
+    f32x2 column[kColumnTiles];
+    u32 rows_at;
+
+    DIT_DEVICE stage_scales(u32 stage, const warp_place& warp, int group) : rows_at(stage + kRowScalesAt + (group * TILE_M + warp.row + warp.lane / 4) * 4) {
+        const u32 at = stage + kColumnScalesAt + (group * TILE_N + warp.record * 16 + warp.lane % 4 * 2) * 4;
+#pragma unroll
+        for (int j = 0; j < kColumnTiles; ++j) column[j] = shared_load<f32x2>(at + j * 32);
+    }
+
+    // sums += s_a s_w (integer sums), three operations for each.
+    DIT_DEVICE void promote(int row_tile, const s32 (&integers)[kColumnTiles][4], f32 (&sums)[kColumnTiles][4]) const {
+        const f32 upper = shared_load<f32>(rows_at + row_tile * 64), lower = shared_load<f32>(rows_at + row_tile * 64 + 32);
+#pragma unroll
+        for (int j = 0; j < kColumnTiles; ++j) {
+            sums[j][0] = fused_multiply_add(upper * column[j].x, sum_to_float(integers[j][0]), sums[j][0]);
+            sums[j][1] = fused_multiply_add(upper * column[j].y, sum_to_float(integers[j][1]), sums[j][1]);
+            sums[j][2] = fused_multiply_add(lower * column[j].x, sum_to_float(integers[j][2]), sums[j][2]);
+            sums[j][3] = fused_multiply_add(lower * column[j].y, sum_to_float(integers[j][3]), sums[j][3]);
+        }
+    }
+};
+
+// Groups that lie inside a stage: the columns of a group stay in registers while the row tiles pass by, so that integer sums are needed
+// for one row tile only and the warp's tile can be half as large again.
+DIT_DEVICE void multiply_whole_groups(u32 stage, const warp_place& warp, warp_sums& sums) {
+    constexpr int kSteps = kWholeGroups ? kGroupSteps : 1;
+#pragma unroll
+    for (int group = 0; group < kStageGroups; ++group) {
+        u32 b[kSteps][kColumnTiles][2];
+#pragma unroll
+        for (int step = 0; step < kSteps; ++step) load_codes(stage, warp, group * kSteps + step, b[step]);
+        const stage_scales scales(stage, warp, group);
+#pragma unroll
+        for (int i = 0; i < kRowTiles; ++i) {
+            s32 integers[kColumnTiles][4];
+            clear(integers);
+#pragma unroll
+            for (int step = 0; step < kSteps; ++step) {
+                u32 a[4];
+                load_rows(stage, warp, i, group * kSteps + step, a);
+#pragma unroll
+                for (int j = 0; j < kColumnTiles; ++j) mma_u8_u8(integers[j], a, b[step][j][0], b[step][j][1]);
+            }
+            scales.promote(i, integers, sums[i]);
+        }
+    }
+}
+
+// A piece of a group that spans stages: integer sums stay in registers until the group's last stage.
+DIT_DEVICE void multiply_part_of_group(u32 stage, const warp_place& warp, s32 (&integers)[kRowTiles][kColumnTiles][4], bool last, warp_sums& sums) {
+#pragma unroll
+    for (int step = 0; step < KSTEPS; ++step) {
+        u32 b[kColumnTiles][2];
+        load_codes(stage, warp, step, b);
+#pragma unroll
+        for (int i = 0; i < kRowTiles; ++i) {
+            u32 a[4];
+            load_rows(stage, warp, i, step, a);
+#pragma unroll
+            for (int j = 0; j < kColumnTiles; ++j) mma_u8_u8(integers[i][j], a, b[j][0], b[j][1]);
+        }
+    }
+    if (last) {
+        const stage_scales scales(stage, warp, 0);
+#pragma unroll
+        for (int i = 0; i < kRowTiles; ++i) {
+            scales.promote(i, integers[i], sums[i]);
+            clear(integers[i]);
+        }
+    }
+}
+
+// ---- halves times codes ----
+
+// Scale and zero point of a column, as pairs of halves. Codes of four bits are also read at bits 4 to 7 of a half, where 64 + q is what
+// the exponent of 64 makes of them.
+struct column_scale {
+    u32 scale, zero, high_zero;
+    DIT_DEVICE void load(u32 at) {
+        const u32 v = shared_load<u32>(at);
+        scale = byte_permute(v, 0, 0x1010);
+        zero = byte_permute(v, 0, 0x3232);
+        high_zero = (zero & 0x00ff00ff) << 4 | 0x54005400;
+    }
+};
+
+// s(q - Z) of two codes: 1024 + q is exact in a half, so is the difference, and the product is rounded once.
+DIT_DEVICE u32 dequantize8(u32 codes, u32 selector, const column_scale& c) { return half2_multiply(half2_subtract(byte_permute(codes, 0x64646464, selector), c.zero), c.scale); }
+DIT_DEVICE u32 dequantize4_low(u32 codes, const column_scale& c) { return half2_multiply(half2_subtract((codes & 0x000f000f) | 0x64006400, c.zero), c.scale); }
+DIT_DEVICE u32 dequantize4_high(u32 codes, const column_scale& c) { return half2_multiply(half2_subtract((codes & 0x00f000f0) | 0x54005400, c.high_zero), c.scale); }
+
+// Two k steps of one n8 tile.
+DIT_DEVICE void dequantize(u32 first, u32 second, const column_scale& c, u32 (&b)[2][2]) {
+    if constexpr (FORMAT == kW4A16) {
+        b[0][0] = dequantize4_low(first, c), b[0][1] = dequantize4_high(first, c);
+        b[1][0] = dequantize4_low(first >> 8, c), b[1][1] = dequantize4_high(first >> 8, c);
+    } else {
+        b[0][0] = dequantize8(first, 0x4140, c), b[0][1] = dequantize8(first, 0x4342, c);
+        b[1][0] = dequantize8(second, 0x4140, c), b[1][1] = dequantize8(second, 0x4342, c);
+    }
+}
+
+DIT_DEVICE void multiply_dequantized(u32 stage, const warp_place& warp, warp_sums& sums) {
+    constexpr int kReadsPerGroup = kReads / kStageGroups;
+#pragma unroll
+    for (int group = 0; group < kStageGroups; ++group) {
+        column_scale scales[kColumnTiles];
+#pragma unroll
+        for (int j = 0; j < kColumnTiles; ++j) scales[j].load(stage + kColumnScalesAt + (group * TILE_N + warp.record * 16 + j * 8 + warp.lane / 4) * 4);
+#pragma unroll
+        for (int r = 0; r < kReadsPerGroup; ++r) {
+            const int read = group * kReadsPerGroup + r;
+            u32 b[kColumnTiles][2][2];
+#pragma unroll
+            for (int pair = 0; pair < kColumnTiles / 2; ++pair) {
+                if constexpr (FORMAT == kW4A16) {
+                    const u32x2 v = load_fragment<u32x2>(stage, warp, pair, read);
+                    dequantize(v.x, 0, scales[2 * pair], b[2 * pair]);
+                    dequantize(v.y, 0, scales[2 * pair + 1], b[2 * pair + 1]);
+                } else {
+                    const u32x4 v = load_fragment<u32x4>(stage, warp, pair, read);
+                    dequantize(v.x, v.z, scales[2 * pair], b[2 * pair]);
+                    dequantize(v.y, v.w, scales[2 * pair + 1], b[2 * pair + 1]);
+                }
+            }
+#pragma unroll
+            for (int half = 0; half < 2; ++half)
+#pragma unroll
+                for (int i = 0; i < kRowTiles; ++i) {
+                    u32 a[4];
+                    load_rows(stage, warp, i, 2 * read + half, a);
+#pragma unroll
+                    for (int j = 0; j < kColumnTiles; ++j) mma_f16(sums[i][j], a, b[j][half][0], b[j][half][1]);
+                }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+using DiTRuntime.Cuda.Devices;
+using DiTRuntime.Quantization;
+
+namespace DiTRuntime.Cuda.Kernels;
+
+/// <summary>What a block computes, and how its warps share it.</summary>
+/// <param name="Rows">TILE_M.</param>
+/// <param name="Columns">TILE_N.</param>
+/// <param name="WarpRows">Warps along M.</param>
+/// <param name="WarpColumns">Warps along N.</param>
+internal readonly record struct GemmTile(int Rows, int Columns, int WarpRows, int WarpColumns)
+{
+    /// <summary>Threads of a block.</summary>
+    public int Threads => WarpRows * WarpColumns * 32;
+
+    /// <summary>Sums of a thread.</summary>
+    public int Sums => Rows * Columns / Threads;
+}
+
+/// <summary>How a product is run. A choice among speeds: it does not change a bit of the result.</summary>
+/// <param name="Tile">Tile of a block.</param>
+/// <param name="StageSteps">KSTEPS: k steps of 32 input bytes in a stage.</param>
+/// <param name="Stages">Stages in shared memory.</param>
+internal readonly record struct GemmConfiguration(GemmTile Tile, int StageSteps, int Stages)
+{
+    /// <summary>Registers of a thread beside its sums: fragments, scales, addresses.</summary>
+    private const int OtherRegisters = 100;
+
+    /// <summary>Tiles by warps of 64×64, 64×48, 64×32, 32×48 and 32×32.</summary>
+    private static readonly GemmTile[] s_tiles =
+    [
+        new(128, 256, 2, 4), new(128, 192, 2, 4), new(128, 144, 2, 3), new(128, 128, 2, 4), new(128, 96, 2, 2),
+        new(64, 288, 2, 6), new(64, 192, 2, 4), new(64, 144, 2, 3), new(64, 128, 2, 4), new(64, 96, 2, 2), new(64, 64, 2, 2),
+    ];
+
+    /// <summary>Whether a layer's output can be quantized as it is stored: its groups lie inside a tile and are multiples of 4.</summary>
+    /// <param name="outputs">N of the layer.</param>
+    /// <param name="format">The next layer's activations.</param>
+    public static bool CanQuantizeOutput(int outputs, ActivationFormat format)
+    {
+        var grid = format.Grid(outputs);
+        return outputs % 4 == 0 && grid.Size % 4 == 0 && Array.Exists(s_tiles, tile => Holds(tile, grid));
+    }
+
+    /// <summary>The fastest tile by a model of the device: waves of blocks, each block as slow as its warps' tiles are small.</summary>
+    /// <param name="problem">The product.</param>
+    /// <param name="device">Where it runs.</param>
+    public static GemmConfiguration Choose(in GemmProblem problem, GpuProperties device)
+    {
+        GemmConfiguration? best = null;
+        var bestTime = double.PositiveInfinity;
+        foreach (var tile in s_tiles)
+        {
+            if (!Fits(tile, problem)) continue;
+            for (var stages = 2; stages <= 4; stages++)
+            {
+                var configuration = new GemmConfiguration(tile, StepsOfStage(problem.Layer.Layout), stages);
+                var time = configuration.Time(problem, device);
+                if (time >= bestTime) continue;
+                (best, bestTime) = (configuration, time);
+            }
+        }
+
+        return best ?? throw new ArgumentException($"{problem.Layer.Name}: no tile holds an output group of {problem.OutputGroup}", nameof(problem));
+    }
+
+    /// <summary>Dynamic shared memory of a block; as kStageBytes and kSliceBytes in the kernel.</summary>
+    public int SharedBytes(WeightLayout layout)
+    {
+        var isInteger = layout.Format.IsInteger();
+        var reads = StageSteps / (layout.Format.IsWeightOnly() ? 2 : 1);
+        var fragments = reads * layout.LaneBytes;
+        if (isInteger) fragments = Math.Max(fragments, 16);
+        var groups = Math.Max(1, StageSteps / StepsOfGroup(layout));
+        var scales = (layout.Format == GemmFormat.F16 ? 0 : groups * Tile.Columns * 4) + (isInteger ? groups * Tile.Rows * 4 : 0);
+        var stage = Tile.Rows * (StageSteps * 32 + 16) + Tile.Columns * 2 * fragments + scales;
+        return Math.Max(Stages * stage, Tile.WarpRows * 16 * (Tile.Columns + 8) * 4);
+    }
+
+    /// <summary>KSTEPS: four where groups allow it, so that a stage is whole groups or a group whole stages.</summary>
+    public static int StepsOfStage(WeightLayout layout)
+    {
+        if (layout.Format == GemmFormat.F16 || layout.Grid.Count == 1) return 4;
+        var group = StepsOfGroup(layout);
+        if (group <= 2) return 4;
+        var unit = layout.Format.IsWeightOnly() ? 2 : 1;
+        for (var steps = layout.Format.IsWeightOnly() ? 6 : 5; steps > unit; steps--)
+            if (group % steps == 0 && steps % unit == 0) return steps;
+        return unit;
+    }
+
+    /// <summary>k steps of a group at its pitch; beyond any stage for whole rows.</summary>
+    private static int StepsOfGroup(WeightLayout layout) =>
+        layout.Format == GemmFormat.F16 || layout.Grid.Count == 1 ? int.MaxValue : layout.Pitch / (layout.Format.IsInteger() ? 32 : 16);
+
+    /// <summary>Whether the registers suffice, and an output group lies inside the tile.</summary>
+    private static bool Fits(GemmTile tile, in GemmProblem problem)
+    {
+        var layout = problem.Layer.Layout;
+        var limit = layout.Format switch
+        {
+            GemmFormat.F16 => 128,
+            GemmFormat.W8A16 or GemmFormat.W4A16 => 64,
+            // Integer sums of a group that spans stages take as many registers again.
+            _ => StepsOfStage(layout) % StepsOfGroup(layout) == 0 ? 96 : 64,
+        };
+        return tile.Sums <= limit && (problem.Epilogue != GemmEpilogue.Quantize || Holds(tile, problem.OutputFormat!.Grid(problem.Layer.Outputs)));
+    }
+
+    private static bool Holds(GemmTile tile, GroupGrid grid) => grid.Count == 1 ? grid.Size <= tile.Columns : tile.Columns % grid.Size == 0;
+
+    private double Time(in GemmProblem problem, GpuProperties device)
+    {
+        var shared = SharedBytes(problem.Layer.Layout);
+        if (shared > device.SharedMemoryPerBlock) return double.PositiveInfinity;
+        // A block takes a kilobyte more of the multiprocessor's memory, which is a kilobyte more than one block may have.
+        var byMemory = (device.SharedMemoryPerBlock + 1024) / (shared + 1024);
+        var byRegisters = 65536 / (Tile.Threads * Math.Min(255, Tile.Sums + OtherRegisters));
+        var resident = Math.Clamp(Math.Min(byMemory, byRegisters), 1, 4);
+        var blocks = (long)Ceiling(problem.Rows, Tile.Rows) * Ceiling(problem.Layer.Outputs, Tile.Columns);
+        // Blocks of one multiprocessor share it; a last wave that is not full is as long as the blocks one multiprocessor gets of it.
+        var full = blocks / ((long)device.MultiprocessorCount * resident);
+        var rest = Ceiling((int)(blocks - full * device.MultiprocessorCount * resident), device.MultiprocessorCount);
+        var units = full * resident + rest;
+        // Shared memory is read once for each row and column of a warp's tile; few warps and few stages hide less of everything.
+        var (rows, columns) = (Tile.Rows / Tile.WarpRows, Tile.Columns / Tile.WarpColumns);
+        var slowness = 1 + 12.0 * (1.0 / rows + 1.0 / columns);
+        var warps = resident * Tile.Threads / 32;
+        return units * (double)Tile.Rows * Tile.Columns * slowness * (1 + 1.0 / warps) * (Stages switch { 2 => 1.15, 3 => 1.03, _ => 1.0 });
+    }
+
+    private static int Ceiling(int value, int divisor) => (value + divisor - 1) / divisor;
+}
