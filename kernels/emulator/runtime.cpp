@@ -128,7 +128,10 @@ void* dit_emulator_open(const char* path, char* message, s32 capacity) {
         return dladdr(reinterpret_cast<void*>(&dit_emulator_create), &self) && dlopen(self.dli_fname, RTLD_NOW | RTLD_GLOBAL);
     }();
     void* library = visible ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : nullptr;
-    if (!library) emulator::report(dlerror(), message, capacity);
+    if (!library) {
+        const char* why = visible ? dlerror() : "the emulator's own library cannot be made visible to it";
+        emulator::report(why ? why : "for no reason the loader gives", message, capacity);
+    }
     return library;
 }
 void dit_emulator_close(void* library) { dlclose(library); }
