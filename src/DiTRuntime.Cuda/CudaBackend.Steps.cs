@@ -76,6 +76,7 @@ public sealed partial class CudaBackend
 
         protected override void Dispose(bool disposing)
         {
+            base.Dispose(disposing);
             if (!disposing || _graph is null) return;
             backend.Stream.Synchronize();
             _graph.Dispose();

@@ -15,7 +15,7 @@ public abstract class GpuStream : GpuResource
     public abstract void Launch(GpuKernel kernel, in LaunchShape shape, ReadOnlySpan<byte> arguments);
 
     /// <summary>Launches a kernel with its one argument struct.</summary>
-    public void Launch<T>(GpuKernel kernel, in LaunchShape shape, in T arguments)
+    public virtual void Launch<T>(GpuKernel kernel, in LaunchShape shape, in T arguments)
         where T : unmanaged =>
         Launch(kernel, shape, MemoryMarshal.AsBytes(new ReadOnlySpan<T>(in arguments)));
 

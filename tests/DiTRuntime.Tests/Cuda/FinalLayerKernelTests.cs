@@ -1,7 +1,6 @@
 using DiTRuntime.Backends;
 using DiTRuntime.Backends.Cpu.Reference;
 using DiTRuntime.Checkpoints;
-using DiTRuntime.Cuda.Devices;
 using DiTRuntime.Cuda.Kernels;
 using DiTRuntime.Quantization;
 using DiTRuntime.Tests.Backends;
