@@ -5,7 +5,7 @@ namespace DiTRuntime.Cli;
 /// <summary>The options that every command takes.</summary>
 internal sealed class CommonOptions
 {
-    private readonly Option<string> _backend = Flags.Text("--backend", "What runs the model", "auto|cpu", "auto");
+    private readonly Option<string> _backend = Flags.Text("--backend", "What runs the model", "auto|cpu|cuda|emulated", "auto");
     private readonly Option<int> _threads = Flags.Whole("--threads", "Threads of the cpu backend; 0 means one per processor", 0);
     private readonly Option<bool> _json = Flags.Switch("--json", "Print one JSON object on standard output");
     private readonly Option<bool> _quiet = Flags.Switch("--quiet", "No progress and no notes on standard error");

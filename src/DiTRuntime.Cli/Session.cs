@@ -3,6 +3,8 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using DiTRuntime.Backends;
 using DiTRuntime.Backends.Cpu;
+using DiTRuntime.Cuda;
+using DiTRuntime.Cuda.Devices;
 
 namespace DiTRuntime.Cli;
 
@@ -29,16 +31,40 @@ internal sealed class Session(CliConsole console, CancellationToken cancellation
     /// <summary>Cancelled by Ctrl-C.</summary>
     public CancellationToken Cancellation => cancellation;
 
-    /// <summary>Makes the backend that --backend names.</summary>
-    /// <exception cref="BackendUnavailableException">It exists, but not in this build.</exception>
+    /// <summary>Makes the backend that --backend names; auto takes a GPU where one can be used, and says which it took.</summary>
+    /// <param name="options">Settings, where it is a GPU.</param>
+    /// <exception cref="GpuUnavailableException">It cannot be used here; says why.</exception>
     /// <exception cref="UsageException">There is no such backend.</exception>
-    public IDiTBackend CreateBackend()
+    public IDiTBackend CreateBackend(CudaOptions? options = null)
     {
-        if (BackendName is "cuda" or "emulated") throw new BackendUnavailableException($"--backend {BackendName}: not in this build, which has only cpu");
-        if (BackendName is not ("auto" or "cpu")) throw new UsageException($"--backend {BackendName}: expected auto or cpu");
-        var backend = CpuBackend.Create(new CpuOptions(ThreadCount));
+        var backend = BackendName switch
+        {
+            "auto" => CreateAny(options),
+            "cpu" => CreateCpu(),
+            "cuda" => CudaEngine.OpenGpu(options),
+            "emulated" => CudaEngine.OpenEmulated(options),
+            _ => throw new UsageException($"--backend {BackendName}: expected auto, cpu, cuda or emulated"),
+        };
         backend.Cancellation = cancellation;
         return backend;
+    }
+
+    private CpuBackend CreateCpu() => CpuBackend.Create(new CpuOptions(ThreadCount));
+
+    private IDiTBackend CreateAny(CudaOptions? options)
+    {
+        try
+        {
+            var gpu = CudaEngine.OpenGpu(options);
+            Note($"backend: {gpu.Description}");
+            return gpu;
+        }
+        catch (GpuUnavailableException e)
+        {
+            var cpu = CreateCpu();
+            Note($"backend: {cpu.Description} (no GPU: {e.Message})");
+            return cpu;
+        }
     }
 
     /// <summary>Writes a line of data.</summary>

@@ -20,6 +20,7 @@ namespace DiTRuntime.Cuda;
 public sealed partial class CudaBackend : IDiTBackend
 {
     private readonly ResourceList _owned = new();
+    private readonly IDisposable? _below;
     private readonly MeteredDevice _device;
     private readonly LinearPacker _packer;
     private readonly CudaTensor _firstStep;
@@ -28,6 +29,15 @@ public sealed partial class CudaBackend : IDiTBackend
     /// <param name="compiler">Makes kernels for that device.</param>
     /// <param name="options">Settings.</param>
     public CudaBackend(IGpuDevice device, IKernelCompiler compiler, CudaOptions? options = null)
+        : this(device, compiler, options, below: null)
+    {
+    }
+
+    /// <param name="device">Where it runs.</param>
+    /// <param name="compiler">Makes kernels for that device.</param>
+    /// <param name="options">Settings.</param>
+    /// <param name="below">What is given back after the backend: device, compiler.</param>
+    internal CudaBackend(IGpuDevice device, IKernelCompiler compiler, CudaOptions? options, IDisposable? below)
     {
         Options = options ?? new CudaOptions();
         Compiler = compiler;
@@ -50,6 +60,8 @@ public sealed partial class CudaBackend : IDiTBackend
             _owned.Dispose();
             throw;
         }
+
+        _below = below;
     }
 
     /// <inheritdoc/>
@@ -70,6 +82,9 @@ public sealed partial class CudaBackend : IDiTBackend
 
     /// <summary>The kernels in use.</summary>
     public KernelLibrary Library { get; }
+
+    /// <summary>What the device is.</summary>
+    public GpuProperties Properties => _device.Properties;
 
     /// <summary>Device memory held now, in bytes.</summary>
     public long UsedBytes => _device.UsedBytes;
@@ -169,7 +184,9 @@ public sealed partial class CudaBackend : IDiTBackend
         }
 
         _scratch?.Dispose();
+        _scratch = null;
         _owned.Dispose();
+        _below?.Dispose();
     }
 
     /// <summary>Device memory of zeros.</summary>

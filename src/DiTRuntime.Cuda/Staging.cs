@@ -17,6 +17,7 @@ internal sealed class Staging(IGpuDevice device, GpuStream stream) : IDisposable
     public void Upload<T>(ReadOnlySpan<T> source, DevicePointer destination)
         where T : unmanaged
     {
+        if (!device.HoldsData) return;
         var bytes = MemoryMarshal.AsBytes(source);
         for (var start = 0; start < bytes.Length; start += PieceBytes)
         {
@@ -30,6 +31,7 @@ internal sealed class Staging(IGpuDevice device, GpuStream stream) : IDisposable
     public void Download<T>(DevicePointer source, Span<T> destination)
         where T : unmanaged
     {
+        if (!device.HoldsData) return;
         var bytes = MemoryMarshal.AsBytes(destination);
         for (var start = 0; start < bytes.Length; start += PieceBytes)
         {
@@ -46,6 +48,7 @@ internal sealed class Staging(IGpuDevice device, GpuStream stream) : IDisposable
     /// <param name="rowStride">Halves from one row to the next.</param>
     public void UploadHalves(ReadOnlySpan<float> source, DevicePointer destination, int rowLength, int rowStride)
     {
+        if (!device.HoldsData) return;
         var rowsPerPiece = PieceRows(rowStride);
         for (var row = 0; (long)row * rowLength < source.Length; row += rowsPerPiece)
         {
@@ -71,6 +74,7 @@ internal sealed class Staging(IGpuDevice device, GpuStream stream) : IDisposable
     /// <inheritdoc cref="UploadHalves"/>
     public void DownloadHalves(DevicePointer source, Span<float> destination, int rowLength, int rowStride)
     {
+        if (!device.HoldsData) return;
         var rowsPerPiece = PieceRows(rowStride);
         for (var row = 0; (long)row * rowLength < destination.Length; row += rowsPerPiece)
         {

@@ -27,6 +27,7 @@ internal static class GenerateCommand
         var size = Flags.OptionalWhole("--image-size", "Side of the images in pixels, where it is not the model's own");
         var count = Flags.OptionalWhole("--count", "Images; the labels are repeated in turn [default: one per label]");
         var batch = Flags.OptionalWhole("--batch", "Images sampled together; changes speed and memory, not the images");
+        var maxVram = Flags.OptionalWhole("--max-vram", "The most GPU memory to use, in MB: weights and tiles are fitted to it, or the run is refused before it begins");
         var shard = Flags.OptionalText("--shard", "Make only images i-1, i-1+n, ... of the run", "i/n");
         var output = Flags.OptionalText("--out", "File, pattern ({index:06d}, {seed}, {class}, %03d) or folder; one file takes several images as a grid [default: output.png]", "PATH", "-o");
         var grid = Flags.Switch("--grid", "Also make a grid of all images");
@@ -36,7 +37,7 @@ internal static class GenerateCommand
 
         var command = new Command("generate", "Generate images of given classes")
         {
-            model, vae, labels, steps, sampler, spacing, eta, scale, channels, seed, noise, latents, compat, heads, size, count, batch, shard, output, grid, npz, saveLatents, latentsOnly,
+            model, vae, labels, steps, sampler, spacing, eta, scale, channels, seed, noise, latents, compat, heads, size, count, batch, maxVram, shard, output, grid, npz, saveLatents, latentsOnly,
         };
         command.SetAction(parse =>
         {
@@ -50,6 +51,7 @@ internal static class GenerateCommand
                 ClassLabels = parse.GetValue(labels) ?? [],
                 Count = parse.GetValue(count),
                 Batch = parse.GetValue(batch),
+                MaxVramMegabytes = parse.GetValue(maxVram),
                 Shard = parse.GetValue(shard) is { } part ? Shard.Parse(part) : Shard.Whole,
                 Sampler = parse.GetRequiredValue(sampler),
                 Steps = parse.GetValue(steps),

@@ -39,6 +39,9 @@ internal sealed record GenerateOptions
     /// <summary>Images sampled together.</summary>
     public int? Batch { get; init; }
 
+    /// <summary>The most device memory to hold, in millions of bytes.</summary>
+    public int? MaxVramMegabytes { get; init; }
+
     /// <summary>Which part of the run to do.</summary>
     public required Shard Shard { get; init; }
 

@@ -1,6 +1,8 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
 using DiTRuntime.Backends;
+using DiTRuntime.Cuda;
+using DiTRuntime.Cuda.Planning;
 using DiTRuntime.Decoding;
 using DiTRuntime.Imaging;
 using DiTRuntime.Models;
@@ -16,7 +18,9 @@ internal sealed class GenerateRun(GenerateOptions options, Session session)
     /// <exception cref="DiTException">Any failure that is the user's to mend; nothing has been written then but whole images.</exception>
     public void Execute()
     {
-        using var backend = session.CreateBackend();
+        var limit = options.MaxVramMegabytes is { } megabytes ? LimitOf(megabytes) : (long?)null;
+        using var backend = session.CreateBackend(new CudaOptions(limit));
+        if (limit is not null && backend is not CudaBackend) throw new UsageException($"--max-vram: the {backend.Name} backend uses no GPU memory");
         var path = options.Model ?? ModelSource.BuiltIn;
         using var weights = ModelSource.Open(path, options.Heads, options.ImageSize);
         var setup = new GenerationSetup(options, path, weights);
@@ -27,21 +31,42 @@ internal sealed class GenerateRun(GenerateOptions options, Session session)
         foreach (var remark in weights.Remarks) session.Detail($"{path}: {remark}");
         session.Detail(backend.Description);
 
+        var plan = limit is { } bytes ? Fit((CudaBackend)backend, bytes, setup, path) : null;
         using var decoder = setup.Files.NeedPixels ? ModelSource.OpenDecoder(path, options.Vae, setup.Config, backend) : null;
         if (decoder is not null) session.Detail($"decoder: {decoder.Description}");
+        if (decoder is not null && plan is not null) decoder.TileSide = Math.Min(decoder.TileSide, plan.TileSide);
         var rounding = options.Compatibility == Compatibility.Official ? PixelRounding.Truncate : PixelRounding.Nearest;
         var sinks = new ImageSinks(setup, setup.Config.InputSize * (decoder?.UpscaleFactor ?? 1), decoder?.ImageChannels ?? 0, rounding);
         sinks.Check();
-        session.WithProgress(display => Generate(setup, weights, backend, decoder, sinks, display));
+        session.WithProgress(display => Generate(setup, weights, plan?.Residency ?? WeightResidency.All, decoder, sinks, backend, display));
         Report(setup, weights, backend, decoder);
     }
 
     private static string Text(double value) => value.ToString(CultureInfo.InvariantCulture);
 
-    private void Generate(GenerationSetup setup, DiTWeights weights, IDiTBackend backend, IImageDecoder? decoder, ImageSinks sinks, IProgressDisplay display)
+    /// <summary>Plans the run below the limit, and says how; nothing has run when it is refused.</summary>
+    private MemoryPlan Fit(CudaBackend backend, long limitBytes, GenerationSetup setup, string path)
+    {
+        var run = new PlannedRun(
+            () => ModelSource.Open(path, options.Heads, options.ImageSize),
+            setup.Files.NeedPixels ? planning => ModelSource.OpenDecoder(path, options.Vae, setup.Config, planning) : null,
+            options.Compatibility,
+            setup.Plan,
+            setup.Settings.GuidanceScale,
+            setup.Labels[..setup.BatchSize]);
+        var plan = MemoryPlan.Fit(backend.Properties, limitBytes, run);
+        session.Note(plan.ToString());
+        return plan;
+    }
+
+    private static long LimitOf(int megabytes) =>
+        megabytes > 0 ? megabytes * 1_000_000L : throw new UsageException($"--max-vram {megabytes}: expected a number of megabytes above 0");
+
+    private void Generate(
+        GenerationSetup setup, DiTWeights weights, WeightResidency residency, IImageDecoder? decoder, ImageSinks sinks, IDiTBackend backend, IProgressDisplay display)
     {
         display.Report("loading", "%", 0, 100);
-        using var model = new DiTModel(weights, backend, options.Compatibility, new DirectProgress<double>(done => display.Report("loading", "%", 100 * done, 100)));
+        using var model = new DiTModel(weights, backend, options.Compatibility, new DirectProgress<double>(done => display.Report("loading", "%", 100 * done, 100)), residency);
         _clock.Lap(Phase.Load);
         var pipeline = new DiTPipeline(model, decoder);
         display.Report("sampling", "steps", 0, StepCount(setup));
@@ -137,5 +162,6 @@ internal sealed class GenerateRun(GenerateOptions options, Session session)
         },
         ["steps_per_second"] = stepsPerSecond,
         ["peak_resident_bytes"] = ResidentMemory.PeakBytes(),
+        ["peak_gpu_bytes"] = backend is CudaBackend gpu ? gpu.PeakBytes : null,
     };
 }

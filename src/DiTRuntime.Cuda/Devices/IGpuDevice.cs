@@ -13,6 +13,9 @@ public interface IGpuDevice : IDisposable
     /// <summary>What it is and what it can do.</summary>
     GpuProperties Properties { get; }
 
+    /// <summary>Whether its memory holds anything; a device that plans a run needs no data.</summary>
+    bool HoldsData => true;
+
     /// <summary>The device's memory as it stands now.</summary>
     GpuMemory Memory { get; }
 

@@ -19,6 +19,9 @@ public sealed class MeteredDevice(IGpuDevice inner, long? limitBytes = null) : I
     public GpuProperties Properties => inner.Properties;
 
     /// <inheritdoc/>
+    public bool HoldsData => inner.HoldsData;
+
+    /// <inheritdoc/>
     public GpuMemory Memory => inner.Memory;
 
     /// <inheritdoc/>

@@ -16,6 +16,9 @@ public sealed class PlanningDevice(GpuProperties properties) : IGpuDevice
     public GpuProperties Properties { get; } = properties;
 
     /// <inheritdoc/>
+    public bool HoldsData => false;
+
+    /// <inheritdoc/>
     public GpuMemory Memory => new(long.MaxValue, long.MaxValue);
 
     /// <inheritdoc/>

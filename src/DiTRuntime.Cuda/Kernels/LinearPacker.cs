@@ -39,7 +39,7 @@ internal sealed class LinearPacker : IDisposable
         var buffer = _device.Allocate((long)recordCount * layout.RecordBytes);
         try
         {
-            Upload(weight, layout, recordCount, buffer.Pointer);
+            if (_device.HoldsData) Upload(weight, layout, recordCount, buffer.Pointer);
             return new CudaLinear(weight, layout, buffer);
         }
         catch

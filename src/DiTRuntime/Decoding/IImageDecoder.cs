@@ -15,6 +15,9 @@ public interface IImageDecoder : IDisposable
     /// <summary>Image side over latent side: 8 for the published autoencoders, 1 for pixel-space models.</summary>
     int UpscaleFactor { get; }
 
+    /// <summary>Positions of a latent's side that are decoded at once; larger latents are decoded in tiles. Fewer need less memory and more time.</summary>
+    int TileSide { get; set; }
+
     /// <summary>Decodes one latent.</summary>
     /// <param name="latent">[C, height, width] as the DiT produces it (model space).</param>
     /// <param name="height">Rows of the latent.</param>

@@ -39,8 +39,8 @@ public abstract class LatentDecoder : IImageDecoder
     /// <inheritdoc/>
     public abstract int UpscaleFactor { get; }
 
-    /// <summary>Positions of a tile's side.</summary>
-    internal int TileSide { get; set; } = LargestWholeSide;
+    /// <inheritdoc/>
+    public int TileSide { get; set; } = LargestWholeSide;
 
     /// <summary>Bytes of the activations held now.</summary>
     internal long AllocatedBytes => _work.ByteCount;

@@ -24,6 +24,9 @@ public sealed class PixelDecoder : IImageDecoder
     public int UpscaleFactor => 1;
 
     /// <inheritdoc/>
+    public int TileSide { get; set; } = int.MaxValue;
+
+    /// <inheritdoc/>
     public void Decode(ReadOnlySpan<float> latent, int height, int width, Span<float> pixels)
     {
         var area = height * width;

@@ -43,8 +43,8 @@ internal sealed class TinyGoldenTests
     public void Guidance_agrees_with_the_published_model()
     {
         using var tiny = new TinyModel(EmulatedEngine.Create());
-        var output = new DiTForward(tiny.Model).Guided(
-            Expected.F32("cfg.z"), Integers("cfg.t"), Integers("cfg.labels"), Expected.F32("cfg.scale")[0]);
+        var timestep = Integers("cfg.t")[0];
+        var output = new DiTForward(tiny.Model).Guided(Expected.F32("cfg.z"), [timestep, timestep], Integers("cfg.labels"), Expected.F32("cfg.scale")[0]);
         // Guidance multiplies the difference of two predictions by its scale, their errors too.
         Assert.That(Relative.Error(output, Expected.F32("cfg.out")), Is.LessThanOrEqualTo(4 * ForwardTolerance));
     }
