@@ -29,7 +29,9 @@ DIT_DEVICE u32 block_y() { return blockIdx.y; }
 DIT_DEVICE u32 block_z() { return blockIdx.z; }
 DIT_DEVICE u32 grid_x() { return gridDim.x; }
 DIT_DEVICE u32 lane_index() { return threadIdx.x & 31; }
-DIT_DEVICE u32 warp_index() { return threadIdx.x >> 5; }
+// All threads of the warp take part: the exchange is how the compiler learns that the value is the same for all of them. What depends on it
+// then lies in uniform registers, and shuffles behind a branch on it need no function that gathers stragglers.
+DIT_DEVICE u32 warp_index() { return __shfl_sync(0xffffffffu, threadIdx.x >> 5, 0); }
 
 // ---- bits ----
 
