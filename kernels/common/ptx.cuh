@@ -17,9 +17,10 @@ struct alignas(16) f32x4 { f32 x, y, z, w; };
 
 #define DIT_DEVICE __device__ __forceinline__
 
-// A kernel: one argument struct, passed by value in constant memory.
+// A kernel: one argument struct, passed by value in constant memory. One block a multiprocessor is asked for: else the assembler spills to
+// make room for a second one where it thinks that pays.
 #define DIT_KERNEL(name, Arguments, threads) \
-    extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Arguments args)
+    extern "C" __global__ void __launch_bounds__(threads, 1) name(const __grid_constant__ Arguments args)
 
 // ---- where a thread is ----
 
