@@ -88,6 +88,8 @@ DIT_DEVICE u32 warp_index() { return thread_index() >> 5; }
 
 // ---- bits ----
 
+DIT_DEVICE u32 recomputed(u32 v) { return v; }
+
 DIT_DEVICE u32 float_bits(f32 v) {
     u32 r;
     __builtin_memcpy(&r, &v, 4);
