@@ -36,6 +36,12 @@ DIT_DEVICE u32 warp_index() { return __shfl_sync(0xffffffffu, threadIdx.x >> 5, 
 
 // ---- bits ----
 
+// The same value, computed anew where it stands: what follows from it is not kept in registers across a loop.
+DIT_DEVICE u32 recomputed(u32 v) {
+    asm volatile("" : "+r"(v));
+    return v;
+}
+
 DIT_DEVICE u32 float_bits(f32 v) { return __float_as_uint(v); }
 DIT_DEVICE f32 bits_float(u32 v) { return __uint_as_float(v); }
 
@@ -71,8 +77,9 @@ DIT_DEVICE f32x2 global_load_readonly(const f32x2* p) {
 // Addressed by byte offset from the start of the block's dynamic shared memory; nothing is declared __shared__.
 
 extern __shared__ __align__(128) u8 dit_shared_memory[];
-template <class T> DIT_DEVICE T shared_load(u32 offset) { return *reinterpret_cast<const T*>(dit_shared_memory + offset); }
-template <class T> DIT_DEVICE void shared_store(u32 offset, T v) { *reinterpret_cast<T*>(dit_shared_memory + offset) = v; }
+// Offsets are widened as signed numbers: what a kernel adds to an int offset then ends in the instruction's own constant.
+template <class T> DIT_DEVICE T shared_load(u32 offset) { return *reinterpret_cast<const T*>(dit_shared_memory + static_cast<s32>(offset)); }
+template <class T> DIT_DEVICE void shared_store(u32 offset, T v) { *reinterpret_cast<T*>(dit_shared_memory + static_cast<s32>(offset)) = v; }
 DIT_DEVICE u32 shared_address(u32 offset) { return static_cast<u32>(__cvta_generic_to_shared(dit_shared_memory)) + offset; }
 
 // ---- asynchronous copies to shared memory, 16 bytes each (sm_80) ----
