@@ -17,9 +17,10 @@ struct alignas(16) f32x4 { f32 x, y, z, w; };
 
 #define DIT_DEVICE __device__ __forceinline__
 
-// A kernel: one argument struct, passed by value in constant memory.
+// A kernel: one argument struct, passed by value in constant memory. One block a multiprocessor is asked for: else the assembler spills to
+// make room for a second one where it thinks that pays.
 #define DIT_KERNEL(name, Arguments, threads) \
-    extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Arguments args)
+    extern "C" __global__ void __launch_bounds__(threads, 1) name(const __grid_constant__ Arguments args)
 
 // ---- where a thread is ----
 
@@ -29,9 +30,17 @@ DIT_DEVICE u32 block_y() { return blockIdx.y; }
 DIT_DEVICE u32 block_z() { return blockIdx.z; }
 DIT_DEVICE u32 grid_x() { return gridDim.x; }
 DIT_DEVICE u32 lane_index() { return threadIdx.x & 31; }
-DIT_DEVICE u32 warp_index() { return threadIdx.x >> 5; }
+// All threads of the warp take part: the exchange is how the compiler learns that the value is the same for all of them. What depends on it
+// then lies in uniform registers, and shuffles behind a branch on it need no function that gathers stragglers.
+DIT_DEVICE u32 warp_index() { return __shfl_sync(0xffffffffu, threadIdx.x >> 5, 0); }
 
 // ---- bits ----
+
+// The same value, computed anew where it stands: what follows from it is not kept in registers across a loop.
+DIT_DEVICE u32 recomputed(u32 v) {
+    asm volatile("" : "+r"(v));
+    return v;
+}
 
 DIT_DEVICE u32 float_bits(f32 v) { return __float_as_uint(v); }
 DIT_DEVICE f32 bits_float(u32 v) { return __uint_as_float(v); }
@@ -68,8 +77,9 @@ DIT_DEVICE f32x2 global_load_readonly(const f32x2* p) {
 // Addressed by byte offset from the start of the block's dynamic shared memory; nothing is declared __shared__.
 
 extern __shared__ __align__(128) u8 dit_shared_memory[];
-template <class T> DIT_DEVICE T shared_load(u32 offset) { return *reinterpret_cast<const T*>(dit_shared_memory + offset); }
-template <class T> DIT_DEVICE void shared_store(u32 offset, T v) { *reinterpret_cast<T*>(dit_shared_memory + offset) = v; }
+// Offsets are widened as signed numbers: what a kernel adds to an int offset then ends in the instruction's own constant.
+template <class T> DIT_DEVICE T shared_load(u32 offset) { return *reinterpret_cast<const T*>(dit_shared_memory + static_cast<s32>(offset)); }
+template <class T> DIT_DEVICE void shared_store(u32 offset, T v) { *reinterpret_cast<T*>(dit_shared_memory + static_cast<s32>(offset)) = v; }
 DIT_DEVICE u32 shared_address(u32 offset) { return static_cast<u32>(__cvta_generic_to_shared(dit_shared_memory)) + offset; }
 
 // ---- asynchronous copies to shared memory, 16 bytes each (sm_80) ----

@@ -53,13 +53,6 @@ void block_runner::fiber_body() {
     runner.leave();
 }
 
-void block_runner::resume(fiber& next) {
-    fiber& me = self();
-    if (&next == &me) return;
-    dit_current_thread = &next;
-    fiber_switch(me.context, next.context);
-}
-
 void block_runner::leave() {
     fiber& me = self();
     warp& w = *me.home;
@@ -77,29 +70,19 @@ void block_runner::leave() {
     __builtin_unreachable();
 }
 
-void block_runner::arrive(meeting what, u32 variant, DIT_SITE) {
-    fiber& me = self();
-    warp& w = *me.home;
-    me.file = file;
-    me.line = line;
-    if (w.exited > 0) {
-        const fiber& gone = fibers_[w.first + w.order[0]];
-        fail(text("waits at %s for its warp, but thread %u has exited: divergent", kMeetingNames[static_cast<u32>(what)], gone.index), file, line);
-    }
-    if (w.arrived++ == 0) {
-        w.what = what;
-        w.variant = variant;
-    } else if (w.what != what || w.variant != variant) {
-        const fiber& other = fibers_[w.first + w.order[0]];
-        fail(text("is at %s while thread %u of its warp waits at %s%s: divergent", kMeetingNames[static_cast<u32>(what)], other.index, where(other).c_str(),
-                  w.what == what ? " of another form" : ""), file, line);
-    }
+void block_runner::diverge(meeting what, DIT_SITE) {
+    const warp& w = *self().home;
+    const fiber& other = fibers_[w.first + w.order[0]];
+    const char* name = kMeetingNames[static_cast<u32>(what)];
+    if (w.exited > 0) fail(text("waits at %s for its warp, but thread %u has exited: divergent", name, other.index), file, line);
+    fail(text("is at %s while thread %u of its warp waits at %s%s: divergent", name, other.index, where(other).c_str(), w.what == what ? " of another form" : ""),
+         file, line);
 }
 
 void block_runner::block_sync(DIT_SITE) {
     fiber& me = self();
     warp& w = *me.home;
-    arrive(meeting::block_sync, 0, file, line);
+    arrive(me, w, meeting::block_sync, 0, file, line);
     if (w.arrived < kWarp) return next_lane(w);
     w.arrived = 0;
     w.position = 0;
@@ -152,10 +135,10 @@ void block_runner::global(const void* p, u32 size, bool write, DIT_SITE) {
     const range* buffer = global_.find(address, size);
     if (!buffer) {
         if (!p) fail(text("%s %u bytes at a null pointer", verb, size), file, line);
-        fail(text("%s %u bytes out of bounds: %s", verb, size, global_.describe(address, size).c_str()), file, line);
+        fail(text("%s %u bytes out of bounds, at %s", verb, size, global_.describe(address).c_str()), file, line);
     }
     if (address % size != 0)
-        fail(text("%s %u bytes misaligned: %llu bytes into a buffer of %llu bytes", verb, size, address - buffer->begin, buffer->length), file, line);
+        fail(text("%s %u bytes misaligned, at byte %llu of a buffer of %llu bytes", verb, size, address - buffer->begin, buffer->length), file, line);
     recent_[(address >> 12) % kRecentRanges] = *buffer;
 }
 
@@ -180,13 +163,13 @@ void block_runner::check_shared(hazard found, u64 other, u32 offset, u32 size, b
         case hazard::none: return;
         case hazard::outside: why = text("out of bounds: the block has %u", memory.size()); break;
         case hazard::misaligned: why = "misaligned"; break;
-        case hazard::unwritten: why = "that were never written"; break;
+        case hazard::unwritten: why = "that no thread has written yet"; break;
         case hazard::in_flight: why = text("where a cp.async of thread %u has not been waited for", thread); break;
-        case hazard::read_after_write: why = text("that thread %u wrote with no %s since: race", thread, barrier); break;
+        case hazard::read_after_write: why = text("that thread %u wrote, with no %s since: race", thread, barrier); break;
         case hazard::write_after_write: why = text("that thread %u wrote too, with no %s between: race", thread, barrier); break;
         case hazard::write_after_read: why = text("that thread %u read, with no %s between: race", thread, barrier); break;
     }
-    fail(what + (found == hazard::outside || found == hazard::misaligned || found == hazard::unwritten ? " " : ", ") + why, file, line);
+    fail(what + " " + why, file, line);
 }
 
 void block_runner::matrix_row(u32 offset, DIT_SITE) {

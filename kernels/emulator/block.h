@@ -81,7 +81,8 @@ public:
 private:
     static void fiber_body();
     [[noreturn]] void leave();
-    void arrive(meeting what, u32 variant, DIT_SITE);
+    void arrive(fiber& me, warp& w, meeting what, u32 variant, DIT_SITE);
+    [[noreturn]] void diverge(meeting what, DIT_SITE);
     void resume(fiber& next);
     void next_lane(warp& w) { resume(fibers_[w.first + w.order[++w.position]]); }
     void next_warp();
@@ -102,10 +103,28 @@ private:
     std::string problem_;
 };
 
+inline void block_runner::resume(fiber& next) {
+    fiber& me = self();
+    if (&next == &me) return;
+    dit_current_thread = &next;
+    fiber_switch(me.context, next.context);
+}
+
+inline void block_runner::arrive(fiber& me, warp& w, meeting what, u32 variant, DIT_SITE) {
+    me.file = file;
+    me.line = line;
+    if (w.arrived == 0) {
+        w.what = what;
+        w.variant = variant;
+    }
+    w.arrived++;
+    if (__builtin_expect(w.what != what || w.variant != variant || w.exited > 0, false)) diverge(what, file, line);
+}
+
 template <class Body> void block_runner::meet(meeting what, u32 variant, DIT_SITE, Body body) {
     fiber& me = self();
     warp& w = *me.home;
-    arrive(what, variant, file, line);
+    arrive(me, w, what, variant, file, line);
     if (w.arrived < kWarp) return next_lane(w);
     w.arrived = 0;
     body(w);

@@ -55,21 +55,16 @@ public:
         return offset <= buffer.length && bytes <= buffer.length - offset ? &buffer : nullptr;
     }
 
-    // What an address outside every buffer is near to.
-    std::string describe(u64 address, u64 bytes) const {
-        const auto within = [&](const range& r) { return address - r.begin < r.length + kGuard && address >= r.begin; };
+    // Where an address lies that no live buffer holds.
+    std::string describe(u64 address) const {
         for (const range& r : freed_)
             if (address >= r.begin && address - r.begin < r.length)
-                return text("%llu bytes into a buffer of %llu bytes that was freed", address - r.begin, r.length);
+                return text("byte %llu of a buffer of %llu bytes that was freed", address - r.begin, r.length);
         for (const range& r : live_) {
-            if (within(r)) {
-                const u64 end = r.begin + r.length;
-                return address >= end ? text("%llu bytes past the end of a buffer of %llu bytes", address - end, r.length)
-                                      : text("the last %llu of them past the end of a buffer of %llu bytes", address + bytes - end, r.length);
-            }
-            if (address < r.begin && r.begin - address < kGuard) return text("%llu bytes before a buffer of %llu bytes", r.begin - address, r.length);
+            if (address >= r.begin && address - r.begin < r.length + kGuard) return text("byte %llu of a buffer of %llu bytes", address - r.begin, r.length);
+            if (address < r.begin && r.begin - address <= kGuard / 2) return text("%llu bytes before a buffer of %llu bytes", r.begin - address, r.length);
         }
-        return "in no buffer";
+        return text("0x%llx, in no buffer", address);
     }
 
     // Changes whenever a looked-up range may no longer hold.

@@ -16,7 +16,7 @@
     const u32 name##_limits[2] = {sizeof(Arguments), threads};                                   \
     DIT_EXPORT void name(const void* arguments);                                                 \
     void name(const void* arguments) { name##_body(*static_cast<const Arguments*>(arguments)); } \
-    static void name##_body(const Arguments& args)
+    static void name##_body([[maybe_unused]] const Arguments& args)
 
 namespace emulator {
 // A live buffer, found again by the page of an address.
@@ -87,6 +87,8 @@ DIT_DEVICE u32 lane_index() { return thread_index() & 31; }
 DIT_DEVICE u32 warp_index() { return thread_index() >> 5; }
 
 // ---- bits ----
+
+DIT_DEVICE u32 recomputed(u32 v) { return v; }
 
 DIT_DEVICE u32 float_bits(f32 v) {
     u32 r;

@@ -2,6 +2,7 @@
 // one command compiles it, as it does a kernel.
 #include "emulator/block.cpp"
 #include "emulator/calls.cpp"
+#include "emulator/host.h"
 
 #include <dlfcn.h>
 
@@ -100,42 +101,43 @@ static void report(const std::string& message, char* out, s32 capacity) {
 
 using emulator::device;
 
-// ---- what the host calls; 0 or null means failure, with a message where there is room for one ----
+// ---- what the host calls: host.h ----
 
-DIT_EXPORT device* dit_emulator_create(u32 threads) { return new device(threads); }
-DIT_EXPORT void dit_emulator_destroy(device* d) { delete d; }
+device* dit_emulator_create(u32 threads) { return new device(threads); }
+void dit_emulator_destroy(device* d) { delete d; }
 
-DIT_EXPORT void* dit_emulator_allocate(device* d, u64 bytes) {
+void* dit_emulator_allocate(device* d, u64 bytes) {
     const std::lock_guard<std::mutex> hold(d->use);
     return d->memory.allocate(bytes);
 }
-DIT_EXPORT s32 dit_emulator_release(device* d, void* p) {
+s32 dit_emulator_release(device* d, void* p) {
     const std::lock_guard<std::mutex> hold(d->use);
     return d->memory.release(p);
 }
-// Whether all of these bytes lie in one live buffer; for copies and fills.
-DIT_EXPORT s32 dit_emulator_holds(device* d, const void* p, u64 bytes, char* message, s32 capacity) {
+s32 dit_emulator_holds(device* d, const void* p, u64 bytes, char* message, s32 capacity) {
     const std::lock_guard<std::mutex> hold(d->use);
     if (d->memory.find(reinterpret_cast<u64>(p), bytes)) return 1;
-    emulator::report(d->memory.describe(reinterpret_cast<u64>(p), bytes), message, capacity);
+    emulator::report(d->memory.describe(reinterpret_cast<u64>(p)), message, capacity);
     return 0;
 }
 
-DIT_EXPORT void* dit_emulator_open(const char* path, char* message, s32 capacity) {
+void* dit_emulator_open(const char* path, char* message, s32 capacity) {
     // Kernels find the runtime's functions by name, for which it must be visible to them, however it was loaded itself.
     static const bool visible = [] {
         Dl_info self;
         return dladdr(reinterpret_cast<void*>(&dit_emulator_create), &self) && dlopen(self.dli_fname, RTLD_NOW | RTLD_GLOBAL);
     }();
     void* library = visible ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : nullptr;
-    if (!library) emulator::report(dlerror(), message, capacity);
+    if (!library) {
+        const char* why = visible ? dlerror() : "the emulator's own library cannot be made visible to it";
+        emulator::report(why ? why : "for no reason the loader gives", message, capacity);
+    }
     return library;
 }
-DIT_EXPORT void dit_emulator_close(void* library) { dlclose(library); }
-DIT_EXPORT void* dit_emulator_symbol(void* library, const char* name) { return dlsym(library, name); }
+void dit_emulator_close(void* library) { dlclose(library); }
+void* dit_emulator_symbol(void* library, const char* name) { return dlsym(library, name); }
 
-// grid: 3 numbers. limits: what DIT_KERNEL exports beside the kernel.
-DIT_EXPORT s32 dit_emulator_launch(device* d, void (*entry)(const void*), const char* name, const u32* limits, const u32* grid, u32 threads, u32 shared_bytes,
+s32 dit_emulator_launch(device* d, void (*entry)(const void*), const char* name, const u32* limits, const u32* grid, u32 threads, u32 shared_bytes,
                                    u64 seed, s32 checks, const void* arguments, u32 argument_bytes, char* message, s32 capacity) {
     const std::lock_guard<std::mutex> hold(d->use);
     std::string problem;

@@ -50,14 +50,15 @@ constexpr int kStageGroups = kWholeGroups ? KSTEPS / kGroupSteps : 1;
 constexpr int kGroupStages = GROUP == 0 || kWholeGroups ? 1 : kGroupSteps / KSTEPS;
 static_assert(kWholeGroups || GROUP == 0 || FORMAT == kF16 || kGroupSteps % KSTEPS == 0, "stages and groups fall together");
 
-// Corrections are f16 whatever the codes are: 16 bytes a lane and step.
+// Corrections are f16 whatever the codes are, 16 bytes a lane and step: as many steps in a stage as codes leave room for.
 constexpr int kCorrectionReads = KSTEPS * kLaneBytes < 16 ? 1 : KSTEPS * kLaneBytes / 16;
 
 // A stage in shared memory. Rows are 16 bytes longer than their steps: an odd number of 16-byte chunks, so that the eight rows that
 // ldmatrix reads at once lie in different banks.
 constexpr int kRowPitch = KSTEPS * kStepBytes + 16;
 constexpr int kFragmentsAt = TILE_M * kRowPitch;
-constexpr int kFragmentBytes = kRecords * 32 * (kReads * kLaneBytes > kCorrectionReads * 16 ? kReads * kLaneBytes : kCorrectionReads * 16);
+constexpr int kLongestLane = kInteger && kCorrectionReads * 16 > kReads * kLaneBytes ? kCorrectionReads * 16 : kReads * kLaneBytes;
+constexpr int kFragmentBytes = kRecords * 32 * kLongestLane;
 constexpr int kColumnScalesAt = kFragmentsAt + kFragmentBytes;
 constexpr int kRowScalesAt = kColumnScalesAt + (FORMAT == kF16 ? 0 : kStageGroups * TILE_N * 4);
 constexpr int kStageBytes = kRowScalesAt + (kInteger ? kStageGroups * TILE_M * 4 : 0);

@@ -19,10 +19,11 @@
 // The tile a block computes, and the stages it passes through: first those of the corrections, then those of the codes.
 struct tile_walk {
     const dit_gemm& args;
-    int first_row, first_record;
+    int first_row, last_row, first_record;  // the last row that exists is counted from the first
     int correction_stages, stage_count;
 
     DIT_DEVICE explicit tile_walk(const dit_gemm& a) : args(a), first_row(static_cast<int>(block_y()) * TILE_M), first_record(static_cast<int>(block_x()) * kRecords) {
+        last_row = args.rows - 1 - first_row;
         correction_stages = 0;
         if constexpr (kInteger) correction_stages = (args.weight.correction_steps + kCorrectionReads - 1) / kCorrectionReads;
         stage_count = correction_stages + (args.weight.steps + kReads - 1) / kReads;
@@ -30,19 +31,19 @@ struct tile_walk {
 
     DIT_DEVICE int first_group(int code_stage) const { return kWholeGroups ? code_stage * kStageGroups : GROUP == 0 ? 0 : code_stage / kGroupStages; }
 
-    DIT_DEVICE void copy_corrections(u32 at, int stage) const {
+    DIT_DEVICE void copy_corrections(int at, int stage) const {
         if constexpr (kInteger) {
             typedef row_copy<kCorrectionReads> copy;
-            const int byte = stage * (kCorrectionReads * kStepBytes) + copy::column(), stride = args.weight.correction_steps * kStepBytes;
-            copy::run(at, reinterpret_cast<const u8*>(args.input_corrections) + byte, stride, first_row, args.rows - 1, byte < stride);
+            const int byte = static_cast<int>(stage * (kCorrectionReads * kStepBytes) + copy::column()), stride = args.weight.correction_steps * kStepBytes;
+            copy::run(at, reinterpret_cast<const u8*>(args.input_corrections) + static_cast<long long>(first_row) * stride + byte, stride, last_row, byte < stride);
             fragment_copy<kCorrectionReads, 16>::run(at + kFragmentsAt, args.weight, args.weight.corrections_at, first_record, stage * kCorrectionReads,
                                                      args.weight.correction_steps);
         }
     }
 
-    DIT_DEVICE void copy_codes(u32 at, int stage) const {
+    DIT_DEVICE void copy_codes(int at, int stage) const {
         typedef row_copy<KSTEPS> copy;
-        int byte = stage * (KSTEPS * kStepBytes) + copy::column();
+        int byte = static_cast<int>(stage * (KSTEPS * kStepBytes) + copy::column());
         bool valid = byte < args.input_stride;
         if constexpr (!kInteger) {
             // Halves lie without gaps: pieces of the padding between groups are zero, the others move up.
@@ -51,13 +52,13 @@ struct tile_walk {
             valid = k < args.weight.inputs && (group == 0 && GROUP == 0 || offset < GROUP || !kWeightOnly);
             byte = 2 * k;
         }
-        copy::run(at, args.input + byte, args.input_stride, first_row, args.rows - 1, valid);
+        copy::run(at, args.input + static_cast<long long>(static_cast<int>(recomputed(first_row))) * args.input_stride + byte, args.input_stride, last_row, valid);
         fragment_copy<kReads, kLaneBytes>::run(at + kFragmentsAt, args.weight, 0, first_record, stage * kReads, args.weight.steps);
         if constexpr (FORMAT != kF16) copy_column_scales(at + kColumnScalesAt, args.weight, first_record, first_group(stage));
     }
 
     // past_corrections: whether the stage is known to be none of theirs.
-    template <bool past_corrections> DIT_DEVICE void copy(u32 at, int stage) const {
+    template <bool past_corrections> DIT_DEVICE void copy(int at, int stage) const {
         if (!past_corrections && stage < correction_stages) copy_corrections(at, stage);
         else if (stage < stage_count) copy_codes(at, stage - correction_stages);
         cp_async_commit();
@@ -71,12 +72,12 @@ struct stage_ring {
     const tile_walk& walk;
     row_scales& rows;
     int stage = 0;
-    u32 place = 0, filled = (STAGES - 1) * kStageBytes;
+    int place = 0, filled = (STAGES - 1) * kStageBytes;
 
     DIT_DEVICE stage_ring(const tile_walk& w, row_scales& r) : walk(w), rows(r) {}
 
     // Where the stage lies, whose copies have arrived for all threads; all are done with the one before it.
-    template <bool past_corrections> DIT_DEVICE u32 begin() {
+    template <bool past_corrections> DIT_DEVICE int begin() {
         cp_async_wait<STAGES - 2>();
         block_sync();
         walk.copy<past_corrections>(filled, stage + STAGES - 1);
@@ -90,7 +91,7 @@ struct stage_ring {
     }
 
     DIT_DEVICE bool has_rows() const { return kInteger && walk.has_codes(stage + STAGES - 1); }
-    DIT_DEVICE static u32 next(u32 at) { return at == (STAGES - 1) * kStageBytes ? 0 : at + kStageBytes; }
+    DIT_DEVICE static int next(int at) { return at == (STAGES - 1) * kStageBytes ? 0 : at + kStageBytes; }
 };
 
 DIT_KERNEL(gemm_kernel, dit_gemm, kThreads) {
@@ -112,7 +113,7 @@ DIT_KERNEL(gemm_kernel, dit_gemm, kThreads) {
     stage_ring ring(walk, rows);
     if constexpr (kInteger) {
         while (ring.stage < walk.correction_stages) {
-            const u32 at = ring.begin<false>();
+            const int at = ring.begin<false>();
             multiply_halves<kCorrectionReads>(at, warp, sums);
             ring.end();
         }
@@ -122,7 +123,7 @@ DIT_KERNEL(gemm_kernel, dit_gemm, kThreads) {
 #pragma unroll
         for (int i = 0; i < kRowTiles; ++i) clear(integers[i]);
         for (int part = 1; ring.stage < walk.stage_count;) {
-            const u32 at = ring.begin<true>();
+            const int at = ring.begin<true>();
             const bool last = GROUP == 0 ? ring.stage == walk.stage_count - 1 : part == kGroupStages;
             multiply_part_of_group(at, warp, integers, last, sums);
             part = last ? 1 : part + 1;
@@ -130,7 +131,7 @@ DIT_KERNEL(gemm_kernel, dit_gemm, kThreads) {
         }
     } else {
         do {
-            const u32 at = ring.begin<true>();
+            const int at = ring.begin<true>();
             if constexpr (kInteger) multiply_whole_groups(at, warp, sums);
             else if constexpr (kWeightOnly) multiply_dequantized(at, warp, sums);
             else multiply_halves<KSTEPS>(at, warp, sums);
@@ -142,7 +143,7 @@ DIT_KERNEL(gemm_kernel, dit_gemm, kThreads) {
 #pragma unroll
     for (int slice = 0; slice < kRowTiles; ++slice) {
         block_sync();
-        const u32 at = (warp.row / kRowTiles + warp.lane / 4) * kSlicePitch + (warp.record * 16 + warp.lane % 4 * 2) * 4;
+        const int at = (warp.row / kRowTiles + warp.lane / 4) * kSlicePitch + (warp.record * 16 + warp.lane % 4 * 2) * 4;
 #pragma unroll
         for (int j = 0; j < kColumnTiles; ++j) {
             shared_store(at + j * 32, f32x2{sums[slice][j][0], sums[slice][j][1]});

@@ -16,17 +16,17 @@ struct warp_place {
 };
 
 // A k step of 16 input rows.
-DIT_DEVICE void load_rows(u32 stage, const warp_place& warp, int row_tile, int step, u32 (&a)[4]) {
+DIT_DEVICE void load_rows(int stage, const warp_place& warp, int row_tile, int step, u32 (&a)[4]) {
     ldmatrix_x4(stage + (warp.row + row_tile * 16 + warp.lane % 16) * kRowPitch + step * kStepBytes + warp.lane / 16 * 16, a);
 }
 
 // A B step of two neighbouring n8 tiles, as it is stored.
-template <class T> DIT_DEVICE T load_fragment(u32 stage, const warp_place& warp, int pair, int read) {
+template <class T> DIT_DEVICE T load_fragment(int stage, const warp_place& warp, int pair, int read) {
     return shared_load<T>(stage + kFragmentsAt + ((read * kRecords + warp.record + pair) * 32 + warp.lane) * static_cast<int>(sizeof(T)));
 }
 
 // b[j]: both registers of the warp's n8 tiles, for one k step of 16-byte lanes.
-DIT_DEVICE void load_columns(u32 stage, const warp_place& warp, int step, u32 (&b)[kColumnTiles][2]) {
+DIT_DEVICE void load_columns(int stage, const warp_place& warp, int step, u32 (&b)[kColumnTiles][2]) {
 #pragma unroll
     for (int pair = 0; pair < kColumnTiles / 2; ++pair) {
         const u32x4 v = load_fragment<u32x4>(stage, warp, pair, step);
@@ -35,7 +35,7 @@ DIT_DEVICE void load_columns(u32 stage, const warp_place& warp, int step, u32 (&
 }
 
 // f16 rows times f16 columns: weights in f16, and the corrections of integer products.
-template <int steps> DIT_DEVICE void multiply_halves(u32 stage, const warp_place& warp, warp_sums& sums) {
+template <int steps> DIT_DEVICE void multiply_halves(int stage, const warp_place& warp, warp_sums& sums) {
 #pragma unroll
     for (int step = 0; step < steps; ++step) {
         u32 b[kColumnTiles][2];
@@ -53,7 +53,7 @@ template <int steps> DIT_DEVICE void multiply_halves(u32 stage, const warp_place
 // ---- codes times codes ----
 
 // The codes of a k step; those of four bits are cut apart here: 3 instructions for 8 codes.
-DIT_DEVICE void load_codes(u32 stage, const warp_place& warp, int step, u32 (&b)[kColumnTiles][2]) {
+DIT_DEVICE void load_codes(int stage, const warp_place& warp, int step, u32 (&b)[kColumnTiles][2]) {
     if constexpr (FORMAT == kW4A8) {
 #pragma unroll
         for (int pair = 0; pair < kColumnTiles / 2; ++pair) {
@@ -81,14 +81,19 @@ DIT_DEVICE void clear(s32 (&sums)[kColumnTiles][4]) {
         for (int e = 0; e < 4; ++e) sums[j][e] = kFirstSum;
 }
 
+// Scales of a group, for the sums of a lane. Those of the columns stay in registers, but where codes are cut apart: that takes the room.
 struct stage_scales {
-    f32x2 column[kColumnTiles];
-    u32 rows_at;
+    static constexpr bool kKeepsColumns = FORMAT != kW4A8;
+    f32x2 kept[kKeepsColumns ? kColumnTiles : 1];
+    int columns_at, rows_at;
 
-    DIT_DEVICE stage_scales(u32 stage, const warp_place& warp, int group) : rows_at(stage + kRowScalesAt + (group * TILE_M + warp.row + warp.lane / 4) * 4) {
-        const u32 at = stage + kColumnScalesAt + (group * TILE_N + warp.record * 16 + warp.lane % 4 * 2) * 4;
+    DIT_DEVICE stage_scales(int stage, const warp_place& warp, int group)
+        : columns_at(stage + kColumnScalesAt + (group * TILE_N + warp.record * 16 + warp.lane % 4 * 2) * 4),
+          rows_at(stage + kRowScalesAt + (group * TILE_M + warp.row + warp.lane / 4) * 4) {
+        if constexpr (kKeepsColumns) {
 #pragma unroll
-        for (int j = 0; j < kColumnTiles; ++j) column[j] = shared_load<f32x2>(at + j * 32);
+            for (int j = 0; j < kColumnTiles; ++j) kept[j] = shared_load<f32x2>(columns_at + j * 32);
+        }
     }
 
     // sums += s_a s_w (integer sums), three operations for each.
@@ -96,19 +101,20 @@ struct stage_scales {
         const f32 upper = shared_load<f32>(rows_at + row_tile * 64), lower = shared_load<f32>(rows_at + row_tile * 64 + 32);
 #pragma unroll
         for (int j = 0; j < kColumnTiles; ++j) {
-            sums[j][0] = fused_multiply_add(upper * column[j].x, sum_to_float(integers[j][0]), sums[j][0]);
-            sums[j][1] = fused_multiply_add(upper * column[j].y, sum_to_float(integers[j][1]), sums[j][1]);
-            sums[j][2] = fused_multiply_add(lower * column[j].x, sum_to_float(integers[j][2]), sums[j][2]);
-            sums[j][3] = fused_multiply_add(lower * column[j].y, sum_to_float(integers[j][3]), sums[j][3]);
+            const f32x2 column = kKeepsColumns ? kept[j] : shared_load<f32x2>(columns_at + j * 32);
+            sums[j][0] = fused_multiply_add(upper * column.x, sum_to_float(integers[j][0]), sums[j][0]);
+            sums[j][1] = fused_multiply_add(upper * column.y, sum_to_float(integers[j][1]), sums[j][1]);
+            sums[j][2] = fused_multiply_add(lower * column.x, sum_to_float(integers[j][2]), sums[j][2]);
+            sums[j][3] = fused_multiply_add(lower * column.y, sum_to_float(integers[j][3]), sums[j][3]);
         }
     }
 };
 
 // Groups that lie inside a stage: the columns of a group stay in registers while the row tiles pass by, so that integer sums are needed
 // for one row tile only and the warp's tile can be half as large again.
-DIT_DEVICE void multiply_whole_groups(u32 stage, const warp_place& warp, warp_sums& sums) {
+DIT_DEVICE void multiply_whole_groups(int stage, const warp_place& warp, warp_sums& sums) {
     constexpr int kSteps = kWholeGroups ? kGroupSteps : 1;
-#pragma unroll
+#pragma unroll 1
     for (int group = 0; group < kStageGroups; ++group) {
         u32 b[kSteps][kColumnTiles][2];
 #pragma unroll
@@ -131,7 +137,7 @@ DIT_DEVICE void multiply_whole_groups(u32 stage, const warp_place& warp, warp_su
 }
 
 // A piece of a group that spans stages: integer sums stay in registers until the group's last stage.
-DIT_DEVICE void multiply_part_of_group(u32 stage, const warp_place& warp, s32 (&integers)[kRowTiles][kColumnTiles][4], bool last, warp_sums& sums) {
+DIT_DEVICE void multiply_part_of_group(int stage, const warp_place& warp, s32 (&integers)[kRowTiles][kColumnTiles][4], bool last, warp_sums& sums) {
 #pragma unroll
     for (int step = 0; step < KSTEPS; ++step) {
         u32 b[kColumnTiles][2];
@@ -160,7 +166,7 @@ DIT_DEVICE void multiply_part_of_group(u32 stage, const warp_place& warp, s32 (&
 // the exponent of 64 makes of them.
 struct column_scale {
     u32 scale, zero, high_zero;
-    DIT_DEVICE void load(u32 at) {
+    DIT_DEVICE void load(int at) {
         const u32 v = shared_load<u32>(at);
         scale = byte_permute(v, 0, 0x1010);
         zero = byte_permute(v, 0, 0x3232);
@@ -184,7 +190,7 @@ DIT_DEVICE void dequantize(u32 first, u32 second, const column_scale& c, u32 (&b
     }
 }
 
-DIT_DEVICE void multiply_dequantized(u32 stage, const warp_place& warp, warp_sums& sums) {
+DIT_DEVICE void multiply_dequantized(int stage, const warp_place& warp, warp_sums& sums) {
     constexpr int kReadsPerGroup = kReads / kStageGroups;
 #pragma unroll
     for (int group = 0; group < kStageGroups; ++group) {

@@ -47,6 +47,7 @@ internal static class CliApplication
         root.Add(SynthesizeCommand.Create(Open));
         root.Add(VerifyCommand.Create(Open));
         root.Add(EvalCommand.Create(Open));
+        root.Add(DevicesCommand.Create(Open));
         return root;
     }
 

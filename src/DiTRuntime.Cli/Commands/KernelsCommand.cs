@@ -10,11 +10,11 @@ internal static class KernelsCommand
 {
     /// <summary>Makes the command.</summary>
     /// <param name="open">Reads the common options.</param>
-    /// <param name="plan">The kernels a model needs.</param>
-    public static Command Create(Func<ParseResult, Session> open, Func<DiTWeights, IReadOnlyList<KernelSpec>> plan) =>
+    /// <param name="plan">The kernels a model needs on GPUs of an architecture.</param>
+    public static Command Create(Func<ParseResult, Session> open, Func<DiTWeights, TargetArchitecture, IReadOnlyList<KernelSpec>> plan) =>
         new("kernels", "Compile a model's GPU kernels ahead of time, and list them") { CreateBuild(open, plan), CreateList(open, plan) };
 
-    private static Command CreateBuild(Func<ParseResult, Session> open, Func<DiTWeights, IReadOnlyList<KernelSpec>> plan)
+    private static Command CreateBuild(Func<ParseResult, Session> open, Func<DiTWeights, TargetArchitecture, IReadOnlyList<KernelSpec>> plan)
     {
         var architectures = Architectures("GPU architectures to compile for");
         architectures.DefaultValueFactory = _ => string.Join(',', TargetArchitecture.Portable);
@@ -24,13 +24,14 @@ internal static class KernelsCommand
         {
             var session = open(parse);
             var targets = Targets(parse.GetRequiredValue(architectures)!);
-            KernelBuildRun.Run(session, Specs(parse.GetValue(model) ?? ModelSource.BuiltIn, parse.GetValue(heads), plan), targets, parse.GetValue(cache));
+            using var weights = ModelSource.Open(parse.GetValue(model) ?? ModelSource.BuiltIn, parse.GetValue(heads));
+            KernelBuildRun.Run(session, [.. targets.Select(target => (target, plan(weights, target)))], parse.GetValue(cache));
             return (int)ExitCode.Ok;
         });
         return command;
     }
 
-    private static Command CreateList(Func<ParseResult, Session> open, Func<DiTWeights, IReadOnlyList<KernelSpec>> plan)
+    private static Command CreateList(Func<ParseResult, Session> open, Func<DiTWeights, TargetArchitecture, IReadOnlyList<KernelSpec>> plan)
     {
         var architectures = Architectures("Only those compiled for these GPU architectures");
         var (model, heads, cache) = (Model("Only those this model needs"), Heads(), Cache());
@@ -39,8 +40,8 @@ internal static class KernelsCommand
         {
             var session = open(parse);
             var targets = parse.GetValue(architectures) is { } text ? Targets(text) : null;
-            var specs = parse.GetValue(model) is { } path ? Specs(path, parse.GetValue(heads), plan) : null;
-            KernelTable.Print(session, new KernelCache(parse.GetValue(cache)), specs, targets);
+            using var weights = parse.GetValue(model) is { } path ? ModelSource.Open(path, parse.GetValue(heads)) : null;
+            KernelTable.Print(session, new KernelCache(parse.GetValue(cache)), weights is null ? null : target => plan(weights, target), targets);
             return (int)ExitCode.Ok;
         });
         return command;
@@ -53,12 +54,6 @@ internal static class KernelsCommand
     private static Option<int?> Heads() => Flags.OptionalWhole("--heads", "Attention heads, where the checkpoint does not say");
 
     private static Option<string?> Cache() => Flags.OptionalText("--cache", "Folder of compiled kernels; the user's own cache when absent", "DIR");
-
-    private static IReadOnlyList<KernelSpec> Specs(string model, int? heads, Func<DiTWeights, IReadOnlyList<KernelSpec>> plan)
-    {
-        using var weights = ModelSource.Open(model, heads);
-        return plan(weights);
-    }
 
     /// <exception cref="UsageException">A word is no architecture.</exception>
     private static TargetArchitecture[] Targets(string text) =>

@@ -101,8 +101,8 @@ internal readonly record struct GemmConfiguration(GemmTile Tile, int StageSteps,
         {
             GemmFormat.F16 => 128,
             GemmFormat.W8A16 or GemmFormat.W4A16 => 64,
-            // Integer sums of a group that spans stages take as many registers again.
-            _ => StepsOfStage(layout) % StepsOfGroup(layout) == 0 ? 96 : 64,
+            // The columns of a whole group take registers; so do, as many again, the integer sums of one that spans stages.
+            _ => StepsOfGroup(layout) <= 4 ? 96 : 64,
         };
         return tile.Sums <= limit && (problem.Epilogue != GemmEpilogue.Quantize || Holds(tile, problem.OutputFormat!.Grid(problem.Layer.Outputs)));
     }

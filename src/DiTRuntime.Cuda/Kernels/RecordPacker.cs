@@ -101,7 +101,7 @@ internal sealed class RecordPacker
         var (high, low) = Split(b);
         (target[0], target[1], target[2]) = (high, low, high);
         (high, low) = Split(c);
-        (target[3], target[4], target[5]) = (high, high, low);
+        (target[3], target[4], target[5]) = (high, low, high);
     }
 
     /// <summary>v as the sum of two halves, to 22 bits.</summary>

@@ -1,6 +1,7 @@
 using DiTRuntime.Backends;
 using DiTRuntime.Cuda.Compilation;
 using DiTRuntime.Cuda.Kernels;
+using DiTRuntime.Quantization;
 
 namespace DiTRuntime.Tests.Cuda;
 
@@ -18,39 +19,75 @@ internal static class KernelCatalog
     /// <summary>Halves in, fp32 sums: 16×8×16.</summary>
     public const string HalfProduct = "HMMA.16816.F32";
 
-    private const int Hidden = 1152, MlpSize = 4608, HeadSize = 72, Group = 128;
+    private const int Hidden = 1152, MlpSize = 4608, HeadCount = 16, HeadSize = 72, Group = 128;
 
-    /// <summary>The kernels.</summary>
-    public static IReadOnlyList<CatalogKernel> All { get; } = [.. Tokens(), .. Attention(), .. Sampler(), .. Decoder()];
+    /// <summary>The kernels for GPUs of an architecture.</summary>
+    public static IReadOnlyList<CatalogKernel> For(TargetArchitecture target) => [.. Products(target), .. Tokens(), .. Attention(), .. Sampler(), .. Decoder()];
 
     /// <summary>Every kernel for every architecture.</summary>
-    public static IEnumerable<TestCaseData> Cases => CasesOf(All);
+    public static IEnumerable<TestCaseData> Cases => CasesOf(_ => true);
 
     /// <summary>Every kernel of matrix products for every architecture.</summary>
-    public static IEnumerable<TestCaseData> ProductCases => CasesOf(All.Where(kernel => kernel.Instruction is not null));
+    public static IEnumerable<TestCaseData> ProductCases => CasesOf(kernel => kernel.Instruction is not null);
+
+    /// <summary>The layers of a block and what stands beside them, as tall and as wide as their registers allow, and small.</summary>
+    private static IEnumerable<CatalogKernel> Products(TargetArchitecture target)
+    {
+        var isMagic = target.Number == 80 ? 1 : 0;
+        foreach (var (format, instruction, tiles) in new[]
+        {
+            (GemmFormat.F16, HalfProduct, new[] { new GemmTile(128, 256, 2, 4), new GemmTile(64, 96, 2, 2) }),
+            (GemmFormat.W8A8, IntegerProduct, [new GemmTile(128, 144, 2, 3), new GemmTile(64, 128, 2, 4)]),
+            (GemmFormat.W4A8, IntegerProduct, [new GemmTile(128, 144, 2, 3), new GemmTile(64, 128, 2, 4)]),
+            (GemmFormat.W8A16, HalfProduct, [new GemmTile(128, 128, 2, 4)]),
+            (GemmFormat.W4A16, HalfProduct, [new GemmTile(128, 128, 2, 4)]),
+        })
+        {
+            var group = format == GemmFormat.F16 ? 0 : Group;
+            foreach (var tile in tiles)
+            {
+                foreach (var (epilogue, activation) in new[] { (GemmEpilogue.Heads, Activation.None), (GemmEpilogue.GatedResidual, Activation.None), (GemmEpilogue.Store, Activation.GeluTanh) })
+                    yield return new(Product(epilogue, activation), instruction);
+                if (format.IsInteger() && tile.Columns % group == 0) yield return new(Product(GemmEpilogue.Quantize, Activation.GeluTanh, ("OUTPUTS", MlpSize), ("OUTPUT_GROUP", group)), instruction);
+
+                KernelSpec Product(GemmEpilogue epilogue, Activation activation, params (string, int)[] more) => new("gemm/gemm.cu", "gemm_kernel",
+                [
+                    ("FORMAT", (int)format), ("GROUP", group), ("TILE_M", tile.Rows), ("TILE_N", tile.Columns), ("WARPS_M", tile.WarpRows), ("WARPS_N", tile.WarpColumns),
+                    ("KSTEPS", 4), ("STAGES", 3), ("EPILOGUE", (int)epilogue), ("ACTIVATION", (int)activation), .. format.IsInteger() && isMagic == 1 ? [("MAGIC", 1)] : Array.Empty<(string, int)>(), .. more,
+                ]);
+            }
+        }
+    }
 
     private static IEnumerable<CatalogKernel> Tokens()
     {
-        yield return Plain("norm/norm_modulate.cu", "norm_modulate_kernel", ("HIDDEN", Hidden), ("QUANTIZED", 0));
+        yield return new(PatchEmbedKernel.Spec(Hidden, channels: 4, patch: 2));
+        yield return new(TimestepFeaturesKernel.Spec(128));
+        yield return new(ConditionKernel.Spec(Hidden));
+        yield return new(NormModulateKernel.Spec(Hidden, null));
         foreach (var group in new[] { Group, 0 })
         {
-            yield return Plain("norm/norm_modulate.cu", "norm_modulate_kernel", ("HIDDEN", Hidden), ("QUANTIZED", 1), ("GROUP", group), ("STATIC_RANGES", 0));
-            yield return Plain("quant/quantize_rows.cu", "quantize_rows_kernel", ("WIDTH", MlpSize), ("GROUP", group), ("STATIC_RANGES", 0), ("SPAN", group == 0 ? MlpSize : 8 * group));
+            yield return new(NormModulateKernel.Spec(Hidden, new ActivationFormat(group)));
+            yield return new(QuantizeRowsKernel.Spec(Hidden, new ActivationFormat(group)));
         }
     }
 
     private static IEnumerable<CatalogKernel> Attention()
     {
-        // 256 and 1024 tokens.
-        foreach (var tiles in new[] { 4, 0 })
-            yield return new(Spec("attention/attention.cu", "attention_kernel", ("HEAD_SIZE", HeadSize), ("KEY_TILES", tiles), ("QUERY_TILE", 64), ("QUANTIZED", 0)), HalfProduct);
+        // Images of 256 and 512 pixels; groups of four heads, quantized as they are stored.
+        const int LeastShared = 99 * 1024;
+        foreach (var tokens in new[] { 256, 1024 })
+        {
+            yield return new(AttentionPlan.Make(HeadCount, HeadSize, tokens, null, LeastShared)!.Value.Spec(), HalfProduct);
+            yield return new(AttentionPlan.Make(HeadCount, HeadSize, tokens, new ActivationFormat(4 * HeadSize), LeastShared)!.Value.Spec(), HalfProduct);
+        }
     }
 
     private static IEnumerable<CatalogKernel> Sampler()
     {
         yield return new(FinalLayerKernel.Spec(new FinalLayerShape(Hidden, Patch: 2, Channels: 4, OutChannels: 8)), HalfProduct);
-        yield return Plain("sampler/sample_update.cu", "sample_update_kernel");
-        yield return Plain("sampler/unpatchify.cu", "unpatchify_kernel");
+        yield return new(new KernelSpec("sampler/sample_update.cu", "sample_update_kernel"));
+        yield return new(new KernelSpec("sampler/unpatchify.cu", "unpatchify_kernel"));
     }
 
     private static IEnumerable<CatalogKernel> Decoder()
@@ -65,12 +102,9 @@ internal static class KernelCatalog
         foreach (var toHalf in new[] { false, true }) yield return new(ElementwiseConvertKernel.Spec(!toHalf, toHalf));
     }
 
-    private static CatalogKernel Plain(string file, string entry, params ReadOnlySpan<(string Name, int Value)> constants) => new(Spec(file, entry, constants));
-
-    private static KernelSpec Spec(string file, string entry, params ReadOnlySpan<(string Name, int Value)> constants) => new(file, entry, constants);
-
-    private static IEnumerable<TestCaseData> CasesOf(IEnumerable<CatalogKernel> kernels) =>
-        from kernel in kernels
+    private static IEnumerable<TestCaseData> CasesOf(Func<CatalogKernel, bool> isMeant) =>
         from target in TargetArchitecture.Portable
+        from kernel in For(target)
+        where isMeant(kernel)
         select new TestCaseData(kernel, target).SetArgDisplayNames(kernel.Spec.Text, target.Name);
 }

@@ -64,7 +64,7 @@ internal sealed unsafe class EmulatedRuntime
             fixed (byte* text = message)
             {
                 if (_holds(device.DangerousGetHandle(), pointer.Address, (ulong)byteCount, text, MessageCapacity) == 0)
-                    throw new GpuException($"{what} of {byteCount} bytes out of bounds: {Text(message)}");
+                    throw new GpuException($"{what} of {byteCount} bytes out of bounds, at {Text(message)}");
             }
         }
         finally

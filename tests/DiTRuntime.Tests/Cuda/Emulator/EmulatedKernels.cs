@@ -1,15 +1,24 @@
 using DiTRuntime.Cuda.Compilation;
+using DiTRuntime.Cuda.Devices;
 
 namespace DiTRuntime.Tests.Cuda.Emulator;
 
-/// <summary>Kernels written for a test: sources beside the project's own.</summary>
+/// <summary>Kernels written for these tests: sources beside the project's own.</summary>
 internal static class EmulatedKernels
 {
-    /// <summary>A compiler that also knows these files.</summary>
-    public static IKernelCompiler Compiler(params ReadOnlySpan<(string Path, string Text)> files)
+    private static readonly SortedDictionary<string, string> s_sources = Sources();
+
+    /// <summary>Knows kernels/ and, under test/, the files beside this one.</summary>
+    public static IKernelCompiler Compiler { get; } = TestDevice.Cached(s_sources);
+
+    /// <summary>All kernels of one file, compiled together.</summary>
+    public static GpuModule Load(IGpuDevice device, string file) => device.Load(Compiler.Compile(new KernelSpec($"test/{file}", "")));
+
+    private static SortedDictionary<string, string> Sources()
     {
         var sources = new SortedDictionary<string, string>(KernelSources.All.ToDictionary(), StringComparer.Ordinal);
-        foreach (var (path, text) in files) sources[path] = text;
-        return new TestDevice.DirectoryCache(new HostCompiler(sources), sources);
+        foreach (var file in Directory.EnumerateFiles(Path.Combine(TestFiles.Root, "tests/DiTRuntime.Tests/Cuda/Emulator/kernels"), "*.cu"))
+            sources["test/" + Path.GetFileName(file)] = File.ReadAllText(file);
+        return sources;
     }
 }
