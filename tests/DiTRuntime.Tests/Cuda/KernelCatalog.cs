@@ -24,10 +24,12 @@ internal static class KernelCatalog
     public static IReadOnlyList<CatalogKernel> All { get; } = [.. Tokens(), .. Attention(), .. Sampler(), .. Decoder()];
 
     /// <summary>Every kernel for every architecture.</summary>
-    public static IEnumerable<TestCaseData> Cases => CasesOf(All);
+    public static IEnumerable<TestCaseData> Cases => CasesOf(All).Concat(GemmCases);
 
     /// <summary>Every kernel of matrix products for every architecture.</summary>
-    public static IEnumerable<TestCaseData> ProductCases => CasesOf(All.Where(kernel => kernel.Instruction is not null));
+    public static IEnumerable<TestCaseData> ProductCases => CasesOf(All.Where(kernel => kernel.Instruction is not null)).Concat(GemmCases);
+
+    private static IEnumerable<TestCaseData> GemmCases => GemmCatalog.All.Select(entry => Case(entry.Kernel, entry.Target));
 
     private static IEnumerable<CatalogKernel> Tokens()
     {
@@ -72,5 +74,7 @@ internal static class KernelCatalog
     private static IEnumerable<TestCaseData> CasesOf(IEnumerable<CatalogKernel> kernels) =>
         from kernel in kernels
         from target in TargetArchitecture.Portable
-        select new TestCaseData(kernel, target).SetArgDisplayNames(kernel.Spec.Text, target.Name);
+        select Case(kernel, target);
+
+    private static TestCaseData Case(CatalogKernel kernel, TargetArchitecture target) => new TestCaseData(kernel, target).SetArgDisplayNames(kernel.Spec.Text, target.Name);
 }
