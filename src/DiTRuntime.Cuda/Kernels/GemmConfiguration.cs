@@ -110,7 +110,9 @@ internal readonly record struct GemmConfiguration(GemmTile Tile, int StageSteps,
         {
             GemmFormat.F16 => 128,
             // The columns of a group that a stage holds take registers; so do, as many again, the integer sums of one that spans stages.
-            GemmFormat.W8A8 or GemmFormat.W4A8 when StepsOfGroup(layout) is var group && group <= 4 && StageSteps % group == 0 => 96,
+            // Cutting codes apart, and copies that six warps share unevenly, do too: together they spill.
+            GemmFormat.W8A8 or GemmFormat.W4A8 when StepsOfGroup(layout) is var group && group <= 4 && StageSteps % group == 0
+                && (layout.Format == GemmFormat.W8A8 || Tile.WarpColumns != 3) => 96,
             _ => SumsOfAnyFormat,
         };
         return Tile.Sums <= limit && (problem.Epilogue != GemmEpilogue.Quantize || Holds(Tile, problem.OutputFormat!.Grid(problem.Layer.Outputs)));
