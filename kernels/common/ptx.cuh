@@ -17,9 +17,10 @@ struct alignas(16) f32x4 { f32 x, y, z, w; };
 
 #define DIT_DEVICE __device__ __forceinline__
 
-// A kernel: one argument struct, passed by value in constant memory.
+// A kernel: one argument struct, passed by value in constant memory. One block a multiprocessor is asked for: else the assembler spills to
+// make room for a second one where it thinks that pays.
 #define DIT_KERNEL(name, Arguments, threads) \
-    extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Arguments args)
+    extern "C" __global__ void __launch_bounds__(threads, 1) name(const __grid_constant__ Arguments args)
 
 // ---- where a thread is ----
 
@@ -29,7 +30,9 @@ DIT_DEVICE u32 block_y() { return blockIdx.y; }
 DIT_DEVICE u32 block_z() { return blockIdx.z; }
 DIT_DEVICE u32 grid_x() { return gridDim.x; }
 DIT_DEVICE u32 lane_index() { return threadIdx.x & 31; }
-DIT_DEVICE u32 warp_index() { return threadIdx.x >> 5; }
+// All threads of the warp take part: the exchange is how the compiler learns that the value is the same for all of them. What depends on it
+// then lies in uniform registers, and shuffles behind a branch on it need no function that gathers stragglers.
+DIT_DEVICE u32 warp_index() { return __shfl_sync(0xffffffffu, threadIdx.x >> 5, 0); }
 
 // ---- bits ----
 

@@ -20,6 +20,7 @@ constexpr int kWarpM = TILE_M / WARPS_M, kWarpN = TILE_N / WARPS_N;
 constexpr int kRowTiles = kWarpM / 16, kColumnPairs = kWarpN / 16;  // of mma_f16: 16 rows; two times 8 columns
 constexpr int kPixelBytes = TILE_M * kDepth * 2, kWeightBytes = TILE_N * kDepth * 2, kStageBytes = kPixelBytes + kWeightBytes;
 constexpr int kPixelCopies = TILE_M * 4 / kThreads;  // of 16 bytes, by each thread, for one stage
+constexpr int kWeightCopies = (TILE_N * 4 + kThreads - 1) / kThreads;
 constexpr int kTurnPitch = (kWarpN + 8) * 4;         // bytes of a row of sums; 8 more, so that the quads of a warp write different banks
 static_assert(kPixelCopies * kThreads == TILE_M * 4 && kWarpM % 16 == 0 && kWarpN % 16 == 0, "tiles divide evenly among warps and threads");
 static_assert(WARPS_M * WARPS_N * 16 * kTurnPitch <= kStages * kStageBytes, "the rows being turned fit where the stages were");
@@ -28,10 +29,11 @@ static_assert(WARPS_M * WARPS_N * 16 * kTurnPitch <= kStages * kStageBytes, "the
 struct gather {
     s32 first_pixel[kPixelCopies];  // of the sample, in the input
     s32 y[kPixelCopies], x[kPixelCopies];
-    s32 tap_y, tap_x, channel;  // of the next chunk, taps from -k/2
+    s32 tap_y, tap_x, channel;      // of the next chunk, taps from -k/2
+    const f16* weights;             // of the next chunk, this thread's first copy
 };
 
-DIT_DEVICE gather begin(const dit_convolution& args, s32 first_row) {
+DIT_DEVICE gather begin(const dit_convolution& args, s32 first_row, s32 first_column, s32 chunk_count) {
     gather at;
     const s32 plane = args.height * args.width;
     const s32 input_plane = UPSAMPLE ? plane / 4 : plane;
@@ -46,11 +48,12 @@ DIT_DEVICE gather begin(const dit_convolution& args, s32 first_row) {
     }
     at.tap_y = at.tap_x = -(args.kernel_size / 2);
     at.channel = 0;
+    at.weights = args.weights + (static_cast<long long>(first_column / 16 + thread_index() / 64) * chunk_count * 64 + thread_index() % 64) * 8;
     return at;
 }
 
 // Starts the copies of one chunk, and goes on to the next.
-DIT_DEVICE void load_stage(const dit_convolution& args, gather& at, s32 chunk, s32 chunk_count, u32 stage) {
+DIT_DEVICE void load_stage(const dit_convolution& args, gather& at, s32 first_column, s32 chunk_count, u32 stage) {
     const s32 stride = (args.inputs + 7) / 8 * 8;
     const u32 part = thread_index() % 4;
     const s32 channel = at.channel + static_cast<s32>(part) * 8;
@@ -63,13 +66,16 @@ DIT_DEVICE void load_stage(const dit_convolution& args, gather& at, s32 chunk, s
         const f16* source = inside ? args.input + static_cast<long long>(pixel) * stride + channel : args.input;
         cp_async_16(stage * kStageBytes + row * 64 + ((part ^ (row / 2)) & 3) * 16, source, inside);
     }
-    const s32 first_group = block_x() % ((args.outputs + TILE_N - 1) / TILE_N) * (TILE_N / 16);
-    for (int i = thread_index(); i < TILE_N * 4; i += kThreads) {
-        const s32 group = first_group + i / 64;  // of 16 outputs
-        const bool exists = group * 16 < args.outputs;
-        const f16* source = args.weights + ((static_cast<long long>(group) * chunk_count + chunk) * 64 + i % 64) * 8;
+    // 64 copies are a group of 16 outputs.
+#pragma unroll
+    for (int copy = 0; copy < kWeightCopies; copy++) {
+        const s32 i = static_cast<s32>(thread_index()) + copy * kThreads;
+        if (TILE_N * 4 % kThreads != 0 && i >= TILE_N * 4) break;
+        const bool exists = first_column + i / 64 * 16 < args.outputs;
+        const f16* source = at.weights + static_cast<long long>(copy * (kThreads / 64) * 512) * chunk_count;
         cp_async_16(stage * kStageBytes + kPixelBytes + i * 16, exists ? source : args.weights, exists);
     }
+    at.weights += 512;
     at.channel += kDepth;
     if (at.channel < args.inputs) return;
     at.channel = 0;
@@ -156,10 +162,10 @@ DIT_KERNEL(convolution_kernel, dit_convolution, kThreads) {
     const s32 first_row = block_x() / column_tiles * TILE_M, first_column = block_x() % column_tiles * TILE_N;
     const s32 chunks_per_tap = (args.inputs + kDepth - 1) / kDepth, chunk_count = args.kernel_size * args.kernel_size * chunks_per_tap;
     f32 sums[kRowTiles][2 * kColumnPairs][4] = {};
-    gather next = begin(args, first_row);
+    gather next = begin(args, first_row, first_column, chunk_count);
 #pragma unroll
     for (s32 chunk = 0; chunk < kStages - 1; chunk++) {
-        if (chunk < chunk_count) load_stage(args, next, chunk, chunk_count, chunk);
+        if (chunk < chunk_count) load_stage(args, next, first_column, chunk_count, chunk);
         cp_async_commit();
     }
     s32 channel = 0;
@@ -167,7 +173,7 @@ DIT_KERNEL(convolution_kernel, dit_convolution, kThreads) {
         cp_async_wait<kStages - 2>();
         block_sync();  // this chunk is there, and nobody reads the stage of the chunk before it any more
         const s32 ahead = chunk + kStages - 1;
-        if (ahead < chunk_count) load_stage(args, next, ahead, chunk_count, ahead % kStages);
+        if (ahead < chunk_count) load_stage(args, next, first_column, chunk_count, ahead % kStages);
         cp_async_commit();
         multiply_stage(chunk % kStages, channel, args.inputs, sums);
         channel = channel + kDepth < args.inputs ? channel + kDepth : 0;

@@ -53,13 +53,6 @@ void block_runner::fiber_body() {
     runner.leave();
 }
 
-void block_runner::resume(fiber& next) {
-    fiber& me = self();
-    if (&next == &me) return;
-    dit_current_thread = &next;
-    fiber_switch(me.context, next.context);
-}
-
 void block_runner::leave() {
     fiber& me = self();
     warp& w = *me.home;
@@ -77,29 +70,19 @@ void block_runner::leave() {
     __builtin_unreachable();
 }
 
-void block_runner::arrive(meeting what, u32 variant, DIT_SITE) {
-    fiber& me = self();
-    warp& w = *me.home;
-    me.file = file;
-    me.line = line;
-    if (w.exited > 0) {
-        const fiber& gone = fibers_[w.first + w.order[0]];
-        fail(text("waits at %s for its warp, but thread %u has exited: divergent", kMeetingNames[static_cast<u32>(what)], gone.index), file, line);
-    }
-    if (w.arrived++ == 0) {
-        w.what = what;
-        w.variant = variant;
-    } else if (w.what != what || w.variant != variant) {
-        const fiber& other = fibers_[w.first + w.order[0]];
-        fail(text("is at %s while thread %u of its warp waits at %s%s: divergent", kMeetingNames[static_cast<u32>(what)], other.index, where(other).c_str(),
-                  w.what == what ? " of another form" : ""), file, line);
-    }
+void block_runner::diverge(meeting what, DIT_SITE) {
+    const warp& w = *self().home;
+    const fiber& other = fibers_[w.first + w.order[0]];
+    const char* name = kMeetingNames[static_cast<u32>(what)];
+    if (w.exited > 0) fail(text("waits at %s for its warp, but thread %u has exited: divergent", name, other.index), file, line);
+    fail(text("is at %s while thread %u of its warp waits at %s%s: divergent", name, other.index, where(other).c_str(), w.what == what ? " of another form" : ""),
+         file, line);
 }
 
 void block_runner::block_sync(DIT_SITE) {
     fiber& me = self();
     warp& w = *me.home;
-    arrive(meeting::block_sync, 0, file, line);
+    arrive(me, w, meeting::block_sync, 0, file, line);
     if (w.arrived < kWarp) return next_lane(w);
     w.arrived = 0;
     w.position = 0;

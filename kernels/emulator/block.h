@@ -60,7 +60,8 @@ struct warp {
 class block_runner {
 public:
     explicit block_runner(const global_memory& memory);
-    bool valid() const { return stacks_.valid(); }
+    // Whether there were addresses for its stacks and its shared memory.
+    bool valid() const { return stacks_.valid() && memory.valid(); }
 
     // Runs one block; an empty message where it came to its end.
     std::string run(const launch& what, u32 index, bool checks);
@@ -81,7 +82,8 @@ public:
 private:
     static void fiber_body();
     [[noreturn]] void leave();
-    void arrive(meeting what, u32 variant, DIT_SITE);
+    void arrive(fiber& me, warp& w, meeting what, u32 variant, DIT_SITE);
+    [[noreturn]] void diverge(meeting what, DIT_SITE);
     void resume(fiber& next);
     void next_lane(warp& w) { resume(fibers_[w.first + w.order[++w.position]]); }
     void next_warp();
@@ -102,10 +104,28 @@ private:
     std::string problem_;
 };
 
+inline void block_runner::resume(fiber& next) {
+    fiber& me = self();
+    if (&next == &me) return;
+    dit_current_thread = &next;
+    fiber_switch(me.context, next.context);
+}
+
+inline void block_runner::arrive(fiber& me, warp& w, meeting what, u32 variant, DIT_SITE) {
+    me.file = file;
+    me.line = line;
+    if (w.arrived == 0) {
+        w.what = what;
+        w.variant = variant;
+    }
+    w.arrived++;
+    if (__builtin_expect(w.what != what || w.variant != variant || w.exited > 0, false)) diverge(what, file, line);
+}
+
 template <class Body> void block_runner::meet(meeting what, u32 variant, DIT_SITE, Body body) {
     fiber& me = self();
     warp& w = *me.home;
-    arrive(what, variant, file, line);
+    arrive(me, w, what, variant, file, line);
     if (w.arrived < kWarp) return next_lane(w);
     w.arrived = 0;
     body(w);

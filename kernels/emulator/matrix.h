@@ -3,7 +3,7 @@
 // several products at once, with their own rounding; kernels' tolerances allow for both.) Integer products and sums are exact.
 #pragma once
 
-#ifdef __F16C__
+#if defined(__F16C__) || defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
@@ -60,10 +60,14 @@ template <> inline f32x8 widen<_Float16>(const void* from) {
 #endif
 }
 template <class Element> inline f32x8 widen_bytes(const void* from) {
-    typedef Element bytes __attribute__((vector_size(8)));
-    bytes b;
-    std::memcpy(&b, from, 8);
-    return __builtin_convertvector(__builtin_convertvector(b, s32x8), f32x8);
+#ifdef __AVX2__
+    const __m128i b = _mm_loadl_epi64(static_cast<const __m128i*>(from));
+    return reinterpret_cast<f32x8>(_mm256_cvtepi32_ps(static_cast<Element>(-1) < 0 ? _mm256_cvtepi8_epi32(b) : _mm256_cvtepu8_epi32(b)));
+#else
+    f32x8 v;
+    for (int i = 0; i < 8; i++) v[i] = static_cast<f32>(static_cast<const Element*>(from)[i]);
+    return v;
+#endif
 }
 template <> inline f32x8 widen<s8>(const void* from) { return widen_bytes<s8>(from); }
 template <> inline f32x8 widen<u8>(const void* from) { return widen_bytes<u8>(from); }

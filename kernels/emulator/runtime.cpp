@@ -19,7 +19,13 @@ class device {
 public:
     explicit device(u32 threads) {
         for (u32 i = 0; i < threads; i++) runners_.push_back(std::make_unique<block_runner>(memory));
+        if (!valid()) return;
         for (u32 i = 0; i < threads; i++) threads_.emplace_back([this, i] { serve(i); });
+    }
+    bool valid() const {
+        for (const auto& runner : runners_)
+            if (!runner->valid()) return false;
+        return true;
     }
     ~device() {
         {
@@ -103,7 +109,10 @@ using emulator::device;
 
 // ---- what the host calls: host.h ----
 
-device* dit_emulator_create(u32 threads) { return new device(threads); }
+device* dit_emulator_create(u32 threads) {
+    auto made = std::make_unique<device>(threads);
+    return made->valid() ? made.release() : nullptr;
+}
 void dit_emulator_destroy(device* d) { delete d; }
 
 void* dit_emulator_allocate(device* d, u64 bytes) {
@@ -128,7 +137,10 @@ void* dit_emulator_open(const char* path, char* message, s32 capacity) {
         return dladdr(reinterpret_cast<void*>(&dit_emulator_create), &self) && dlopen(self.dli_fname, RTLD_NOW | RTLD_GLOBAL);
     }();
     void* library = visible ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : nullptr;
-    if (!library) emulator::report(dlerror(), message, capacity);
+    if (!library) {
+        const char* why = visible ? dlerror() : "the emulator's own library cannot be made visible to it";
+        emulator::report(why ? why : "for no reason the loader gives", message, capacity);
+    }
     return library;
 }
 void dit_emulator_close(void* library) { dlclose(library); }

@@ -50,7 +50,7 @@ struct tile_walk {
             // Halves lie without gaps: pieces of the padding between groups are zero, the others move up.
             const int value = byte / 2, group = GROUP == 0 || !kWeightOnly ? 0 : value / (GROUP == 0 ? 1 : kGroupPitch);
             const int offset = value - group * kGroupPitch, k = group * GROUP + offset;
-            valid = k < args.weight.inputs && (group == 0 && GROUP == 0 || offset < GROUP || !kWeightOnly);
+            valid = k < args.weight.inputs && (GROUP == 0 || !kWeightOnly || offset < GROUP);
             byte = 2 * k;
         }
         copy::run(at, args.input + static_cast<long long>(static_cast<int>(recomputed(first_row))) * args.input_stride + byte, args.input_stride, last_row, valid);

@@ -44,7 +44,7 @@ template <class grid, int width, bool is_static> struct span_quantizer {
                     low = minimum(low, value(r, i));
                     high = maximum(high, value(r, i));
                 }
-                if constexpr (groups > 1) shared_store(unit_slot(scratch, u), f32x2{low, high});
+                if constexpr (groups > 1) shared_store(unit_slot(scratch, r), f32x2{low, high});
             }
             if constexpr (groups == 1) ranges[0] = range_of(team_minimum<32>(low), team_maximum<32>(high));
         }
@@ -83,7 +83,7 @@ template <class grid, int width, bool is_static> struct span_quantizer {
         for (int r = 0; r < rounds; r++) {
             const u32 u = 32 * r + lane;
             if (u >= unit_count) continue;
-            const u32 group = groups == 1 ? 0 : u / group_units;
+            const u32 group = group_of(r);
             quantization_range range = ranges[0];
             if constexpr (groups > 1) {
                 const f32x2 shared = shared_load<f32x2>(scratch + ranges_offset + 8 * group);
@@ -100,7 +100,7 @@ template <class grid, int width, bool is_static> struct span_quantizer {
             } else {
                 global_store(reinterpret_cast<u32*>(out), first);
             }
-            if constexpr (groups > 1) shared_store(unit_slot(scratch, u), sum);
+            if constexpr (groups > 1) shared_store(unit_slot(scratch, r), sum);
         }
         if constexpr (groups > 1) warp_sync();
 #pragma unroll
@@ -116,7 +116,13 @@ template <class grid, int width, bool is_static> struct span_quantizer {
     }
 
 private:
-    DIT_DEVICE static u32 unit_slot(u32 scratch, u32 u) { return scratch + 8 * (u / group_units * pitch + u % group_units); }
+    // Of this lane's unit of a round; where a round is whole groups, a constant beyond the first.
+    DIT_DEVICE static u32 group_of(int round) {
+        if constexpr (groups == 1) return 0;
+        if constexpr (32 % group_units == 0) return 32 / group_units * round + lane_index() / group_units;
+        return (32 * round + lane_index()) / group_units;
+    }
+    DIT_DEVICE static u32 unit_slot(u32 scratch, int round) { return scratch + 8 * (32 * round + lane_index() + group_of(round) * (pitch - group_units)); }
 
     // The units of the group that this lane's team works on in a pass; each lane takes every team-th.
     template <class Visit> DIT_DEVICE static void for_each_unit(int pass, u32 unit_count, u32 scratch, Visit visit) {
@@ -124,9 +130,11 @@ private:
         const u32 group = (32 * pass + lane) / team;
         const u32 end = units_of(group, unit_count);
         const u32 first = scratch + 8 * (group * pitch + lane % team);
+        constexpr bool are_equal = !grid::is_ragged && group_units % team == 0;  // shares of the lanes
+        if (are_equal && end == 0) return;
 #pragma unroll
         for (u32 i = 0; i < group_units; i += team) {
-            if (i + lane % team < end) visit(first + 8 * i);
+            if (are_equal || i + lane % team < end) visit(first + 8 * i);
         }
     }
     DIT_DEVICE static u32 units_of(u32 group, u32 unit_count) {

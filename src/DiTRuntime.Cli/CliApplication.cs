@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
 using DiTRuntime.Cli.Commands;
+using DiTRuntime.Cuda.Planning;
 
 namespace DiTRuntime.Cli;
 
@@ -47,6 +48,8 @@ internal static class CliApplication
         root.Add(SynthesizeCommand.Create(Open));
         root.Add(VerifyCommand.Create(Open));
         root.Add(EvalCommand.Create(Open));
+        root.Add(DevicesCommand.Create(Open));
+        root.Add(KernelsCommand.Create(Open, KernelPlan.For));
         return root;
     }
 

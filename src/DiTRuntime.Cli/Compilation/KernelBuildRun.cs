@@ -10,44 +10,43 @@ namespace DiTRuntime.Cli.Compilation;
 /// <summary>Compiles kernels into the cache.</summary>
 internal static class KernelBuildRun
 {
-    /// <summary>Compiles every kernel for every target.</summary>
+    /// <summary>Compiles kernels for some targets.</summary>
     /// <param name="session">Where to report; its threads compile.</param>
-    /// <param name="specs">The kernels.</param>
-    /// <param name="targets">What to compile for.</param>
+    /// <param name="plans">The kernels each target needs.</param>
     /// <param name="folder">The cache's folder, or null for the user's own.</param>
     /// <exception cref="GpuUnavailableException">There is no NVRTC, or it does not know a target.</exception>
     /// <exception cref="GpuException">Some do not compile; the others are in the cache.</exception>
-    public static void Run(Session session, IReadOnlyList<KernelSpec> specs, IReadOnlyList<TargetArchitecture> targets, string? folder)
+    public static void Run(Session session, IReadOnlyList<(TargetArchitecture Target, IReadOnlyList<KernelSpec> Specs)> plans, string? folder)
     {
         var clock = Stopwatch.StartNew();
         using var library = NvrtcLibrary.Load();
         var cache = new KernelCache(folder, session.Note);
-        var compilers = targets.Select(target => new CachingCompiler(new NvrtcCompiler(library, target), cache)).ToArray();
-        var failures = Compile(session, specs, compilers);
+        var compilers = plans.Select(plan => new CachingCompiler(new NvrtcCompiler(library, plan.Target), cache)).ToArray();
+        var work = plans.Zip(compilers).SelectMany(pair => pair.First.Specs.Select(spec => ((IKernelCompiler)pair.Second, spec))).ToArray();
+        var failures = Compile(session, work);
         if (failures.Count > 0)
-            throw new GpuException(string.Create(CultureInfo.InvariantCulture, $"{failures.Count} of {specs.Count * targets.Count} kernels do not compile; {failures[0].Message}"), failures[0]);
-        Report(session, specs, targets, compilers, cache, clock.Elapsed);
+            throw new GpuException(string.Create(CultureInfo.InvariantCulture, $"{failures.Count} of {work.Length} kernels do not compile; {failures[0].Message}"), failures[0]);
+        Report(session, [.. plans.Zip(compilers, (plan, compiler) => (plan.Target, plan.Specs.Count, compiler.CompiledCount))], cache, clock.Elapsed);
     }
 
-    private static IReadOnlyList<KernelCompilationException> Compile(Session session, IReadOnlyList<KernelSpec> specs, CachingCompiler[] compilers)
+    private static IReadOnlyList<KernelCompilationException> Compile(Session session, (IKernelCompiler, KernelSpec)[] work)
     {
         IReadOnlyList<KernelCompilationException> failures = [];
         session.WithProgress(display =>
         {
             var done = 0;
-            failures = KernelBuild.Run(specs, compilers, session.ThreadCount, Built, session.Cancellation);
+            failures = KernelBuild.Run(work, session.ThreadCount, Built, session.Cancellation);
 
-            void Built(IKernelCompiler compiler, KernelImage image)
+            void Built(KernelImage image)
             {
-                display.Report("compiling", "kernels", ++done, specs.Count * compilers.Length);
+                display.Report("compiling", "kernels", ++done, work.Length);
                 if (CompilationReport.WarningsIn(image.Log) is [var first, ..]) session.Note($"{image.Title}: {first}");
             }
         });
         return failures;
     }
 
-    private static void Report(
-        Session session, IReadOnlyList<KernelSpec> specs, IReadOnlyList<TargetArchitecture> targets, CachingCompiler[] compilers, KernelCache cache, TimeSpan elapsed)
+    private static void Report(Session session, (TargetArchitecture Target, int Count, int CompiledCount)[] targets, KernelCache cache, TimeSpan elapsed)
     {
         if (session.Json)
         {
@@ -55,17 +54,17 @@ internal static class KernelBuildRun
             {
                 ["cache"] = cache.Folder,
                 ["seconds"] = elapsed.TotalSeconds,
-                ["targets"] = new JsonArray([.. targets.Zip(compilers, (target, compiler) => (JsonNode)new JsonObject
+                ["targets"] = new JsonArray([.. targets.Select(target => (JsonNode)new JsonObject
                 {
-                    ["arch"] = target.Name,
-                    ["kernels"] = specs.Count,
-                    ["compiled"] = compiler.CompiledCount,
+                    ["arch"] = target.Target.Name,
+                    ["kernels"] = target.Count,
+                    ["compiled"] = target.CompiledCount,
                 })]),
             });
             return;
         }
 
-        foreach (var (target, compiler) in targets.Zip(compilers)) session.Print($"{target}: {specs.Count} kernels, {compiler.CompiledCount} of them compiled now");
+        foreach (var (target, count, compiledCount) in targets) session.Print($"{target}: {count} kernels, {compiledCount} of them compiled now");
         session.Print(string.Create(CultureInfo.InvariantCulture, $"{cache.Folder}: {elapsed.TotalSeconds:0.0} s"));
     }
 }

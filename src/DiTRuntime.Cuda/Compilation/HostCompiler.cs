@@ -7,8 +7,10 @@ using DiTRuntime.Cuda.Devices;
 namespace DiTRuntime.Cuda.Compilation;
 
 /// <summary>Compiles kernels for the emulated device with the host's C++ compiler: $CXX, or g++, or clang++. Its runtime is compiled the same way.</summary>
-public sealed class HostCompiler : IKernelCompiler, IDisposable
+public sealed class HostCompiler : IKernelCompiler
 {
+    private const string Output = "kernel.so";
+
     private static readonly string[] s_options =
     [
         "-x", "c++", "-std=c++17", "-march=native", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti", "-fno-strict-aliasing",
@@ -21,15 +23,12 @@ public sealed class HostCompiler : IKernelCompiler, IDisposable
 
     private readonly IReadOnlyDictionary<string, string> _sources;
     private readonly Lazy<(string Compiler, string Identity)> _compiler;
-    private readonly Lazy<string> _directory;
-    private int _count;
 
     /// <param name="sources">Path below kernels/ → text; with common/ and emulator/ in it. <see cref="KernelSources.All"/> where null.</param>
     public HostCompiler(IReadOnlyDictionary<string, string>? sources = null)
     {
         _sources = sources ?? KernelSources.All;
         _compiler = new(Find);
-        _directory = new(WriteSources);
     }
 
     /// <summary>The emulator's runtime, as a kernel to be compiled: <see cref="Devices.Emulated.EmulatedDevice"/> loads it.</summary>
@@ -45,24 +44,19 @@ public sealed class HostCompiler : IKernelCompiler, IDisposable
     {
         var compiler = _compiler.Value.Compiler;
         if (!_sources.ContainsKey(spec.File)) throw new KernelCompilationException(spec, $"there is no source {spec.File}");
-        var output = Path.Combine(_directory.Value, $"out{Interlocked.Increment(ref _count)}.so");
         var own = spec.File == Runtime.File ? s_runtimeOptions : s_kernelOptions;
+        var directory = Directory.CreateTempSubdirectory("dit-kernel-").FullName;
         try
         {
-            var (exitCode, log) = Run(compiler, [.. s_options, .. own, .. spec.Constants.Select(c => "-D" + c), spec.File, "-o", output], _directory.Value);
+            WriteSources(directory);
+            var (exitCode, log) = Run(compiler, [.. s_options, .. own, .. spec.Constants.Select(c => "-D" + c), spec.File, "-o", Output], directory);
             if (exitCode != 0) throw new KernelCompilationException(spec, log.Trim());
-            return new KernelImage(spec.Text, File.ReadAllBytes(output), log.Trim());
+            return new KernelImage(spec.Text, File.ReadAllBytes(Path.Combine(directory, Output)), log.Trim());
         }
         finally
         {
-            File.Delete(output);
+            Directory.Delete(directory, recursive: true);
         }
-    }
-
-    /// <summary>Removes the copy of the sources it made.</summary>
-    public void Dispose()
-    {
-        if (_directory.IsValueCreated && Directory.Exists(_directory.Value)) Directory.Delete(_directory.Value, recursive: true);
     }
 
     private static (string Compiler, string Identity) Find()
@@ -101,16 +95,14 @@ public sealed class HostCompiler : IKernelCompiler, IDisposable
         return (process.ExitCode, output + errors.Result);
     }
 
-    private string WriteSources()
+    // The compiler runs inside the folder, so that messages name files as they are named below kernels/.
+    private void WriteSources(string directory)
     {
-        var directory = Directory.CreateTempSubdirectory("dit-kernels-").FullName;
         foreach (var (path, text) in _sources)
         {
             var file = Path.Combine(directory, path);
             Directory.CreateDirectory(Path.GetDirectoryName(file)!);
             File.WriteAllText(file, text);
         }
-
-        return directory;
     }
 }

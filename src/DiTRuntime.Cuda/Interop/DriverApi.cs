@@ -76,4 +76,13 @@ internal sealed unsafe class DriverApi(SharedLibrary library)
     public readonly delegate* unmanaged<nint, nint*, nuint*, DriverStatus> cuGraphGetNodes = (delegate* unmanaged<nint, nint*, nuint*, DriverStatus>)library.Function("cuGraphGetNodes");
     public readonly delegate* unmanaged<nint, DriverStatus> cuGraphDestroy = (delegate* unmanaged<nint, DriverStatus>)library.Function("cuGraphDestroy");
     public readonly delegate* unmanaged<nint, DriverStatus> cuGraphExecDestroy = (delegate* unmanaged<nint, DriverStatus>)library.Function("cuGraphExecDestroy");
+
+    /// <summary>Whether the driver tells how large a kernel's argument struct is.</summary>
+    public bool HasParamInfo => cuFuncGetParamInfo is not null;
+
+    /// <summary>cuModuleLoadData.</summary>
+    public DriverStatus LoadModule(nint* module, byte[] image)
+    {
+        fixed (byte* p = image) return cuModuleLoadData(module, p);
+    }
 }

@@ -111,11 +111,11 @@ internal sealed unsafe class EventHandle(ContextHandle context, nint value) : Dr
 
 internal sealed unsafe class CubinHandle(ContextHandle context, nint value) : DriverHandle(context, value)
 {
-    public static CubinHandle Load(ContextHandle context, ReadOnlySpan<byte> code, string title)
+    public static CubinHandle Load(ContextHandle context, byte[] code, string title)
     {
         context.MakeCurrent();
         nint module;
-        fixed (byte* p = code) context.Api.cuModuleLoadData(&module, p).ThrowIfFailed(context.Api, "cuModuleLoadData", title);
+        context.Api.LoadModule(&module, code).ThrowIfFailed(context.Api, "cuModuleLoadData", title);
         return new CubinHandle(context, module);
     }
 

@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using DiTRuntime.Cuda.Devices;
 
 namespace DiTRuntime.Cuda.Interop;
 
@@ -22,27 +21,7 @@ internal sealed unsafe class NvrtcApi(SharedLibrary library)
         (delegate* unmanaged<nint, int, byte**, NvrtcStatus>)library.Function("nvrtcCompileProgram");
     public readonly delegate* unmanaged<nint, nuint*, NvrtcStatus> nvrtcGetProgramLogSize = (delegate* unmanaged<nint, nuint*, NvrtcStatus>)library.Function("nvrtcGetProgramLogSize");
     public readonly delegate* unmanaged<nint, byte*, NvrtcStatus> nvrtcGetProgramLog = (delegate* unmanaged<nint, byte*, NvrtcStatus>)library.Function("nvrtcGetProgramLog");
-}
 
-/// <summary>What a function of libnvrtc returns.</summary>
-/// <param name="value">The native code.</param>
-internal readonly struct NvrtcStatus(int value)
-{
-    private const int Compilation = 6;
-    private readonly int _value = value;
-
-    /// <summary>Whether the source, and nothing else, is at fault.</summary>
-    public bool IsCompilationError => _value == Compilation;
-
-    /// <summary>Turns a failure into an exception with the library's own text.</summary>
-    /// <param name="api">Knows the text.</param>
-    /// <param name="call">What was called.</param>
-    /// <param name="log">What else the compiler said.</param>
-    /// <exception cref="GpuException">It failed.</exception>
-    public unsafe void ThrowIfFailed(NvrtcApi api, string call, string? log = null)
-    {
-        if (_value == 0) return;
-        var text = Marshal.PtrToStringUTF8((nint)api.nvrtcGetErrorString(_value)) ?? "unknown error";
-        throw new GpuException($"{call}: {text} ({_value}){(string.IsNullOrEmpty(log) ? string.Empty : ": " + log)}");
-    }
+    /// <summary>The library's own text for a status.</summary>
+    public string Describe(int status) => Marshal.PtrToStringUTF8((nint)nvrtcGetErrorString(status)) ?? "unknown error";
 }

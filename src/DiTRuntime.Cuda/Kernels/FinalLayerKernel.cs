@@ -11,12 +11,14 @@ internal sealed class FinalLayerKernel(KernelLibrary library)
     private readonly Dictionary<FinalLayerShape, GpuKernel> _kernels = [];
 
     /// <summary>Updates the latents in place.</summary>
-    /// <exception cref="ArgumentException">H is no multiple of 8, or the latents' side none of the patch's.</exception>
+    /// <exception cref="ArgumentException">The latents' side is no multiple of the patch's, or the table's stride none of 4.</exception>
     public void Launch(GpuStream stream, in FinalLayerLaunch launch)
     {
         var (shape, arguments) = launch;
         if (arguments.Side % shape.Patch != 0)
             throw new ArgumentException($"latents of side {arguments.Side} do not divide into patches of {shape.Patch}", nameof(launch));
+        if (arguments.Modulation.Stride % 4 != 0)
+            throw new ArgumentException($"rows of {arguments.Modulation.Stride} values break the 16 bytes that the modulation is read in", nameof(launch));
         if (!_kernels.TryGetValue(shape, out var kernel)) _kernels.Add(shape, kernel = library.Get(Spec(shape)));
         var patches = arguments.Side / shape.Patch;
         var blocks = (patches * patches + TokensOfBlock - 1) / TokensOfBlock;
@@ -24,9 +26,10 @@ internal sealed class FinalLayerKernel(KernelLibrary library)
     }
 
     /// <summary>The kernel for a model.</summary>
+    /// <exception cref="GpuUnavailableException">H is no multiple of 8.</exception>
     public static KernelSpec Spec(in FinalLayerShape shape)
     {
-        if (shape.Hidden % 8 != 0) throw new ArgumentException($"H is {shape.Hidden}, expected a multiple of 8", nameof(shape));
+        TokenWidth.Check("final layer", shape.Hidden);
         return new KernelSpec(
             "sampler/final_layer.cu", "final_layer_kernel",
             ("HIDDEN", shape.Hidden), ("PATCH", shape.Patch), ("CHANNELS", shape.Channels), ("OUT_CHANNELS", shape.OutChannels));

@@ -13,8 +13,11 @@ internal sealed class SampleUpdateKernel(KernelLibrary library)
     /// <summary>Updates the latents in place.</summary>
     public void Launch(GpuStream stream, in GuideAndUpdateArguments arguments)
     {
-        _kernel ??= library.Get(new KernelSpec("sampler/sample_update.cu", "sample_update_kernel"));
+        _kernel ??= library.Get(Spec());
         var blocks = (arguments.Channels * arguments.PlaneSize + Threads - 1) / Threads;
         stream.Launch(_kernel, new LaunchShape(blocks, arguments.Sampler.UpdateCount, 1, Threads, 0), arguments);
     }
+
+    /// <summary>The kernel; one for all models.</summary>
+    public static KernelSpec Spec() => new("sampler/sample_update.cu", "sample_update_kernel");
 }

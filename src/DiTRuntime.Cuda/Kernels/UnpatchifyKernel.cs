@@ -13,8 +13,11 @@ internal sealed class UnpatchifyKernel(KernelLibrary library)
     /// <summary>Writes the images.</summary>
     public void Launch(GpuStream stream, in UnpatchifyArguments arguments)
     {
-        _kernel ??= library.Get(new KernelSpec("sampler/unpatchify.cu", "unpatchify_kernel"));
+        _kernel ??= library.Get(Spec());
         var blocks = (arguments.Channels * arguments.Side * arguments.Side + Threads - 1) / Threads;
         stream.Launch(_kernel, new LaunchShape(blocks, arguments.SampleCount, 1, Threads, 0), arguments);
     }
+
+    /// <summary>The kernel; one for all models.</summary>
+    public static KernelSpec Spec() => new("sampler/unpatchify.cu", "unpatchify_kernel");
 }

@@ -1,6 +1,7 @@
 using DiTRuntime.Backends;
 using DiTRuntime.Cuda.Compilation;
 using DiTRuntime.Cuda.Kernels;
+using DiTRuntime.Cuda.Planning;
 
 namespace DiTRuntime.Tests.Cuda;
 
@@ -9,7 +10,7 @@ namespace DiTRuntime.Tests.Cuda;
 /// <param name="Instruction">The tensor-core instruction its time goes into, as the disassembler spells it; null for a kernel of another kind.</param>
 internal sealed record CatalogKernel(KernelSpec Spec, string? Instruction = null);
 
-/// <summary>Every kernel, in every specialisation that DiT-XL/2 uses.</summary>
+/// <summary>Every kernel, in every specialisation that DiT-XL/2 and its decoder use: what the planner says, and no list of our own.</summary>
 internal static class KernelCatalog
 {
     /// <summary>Bytes in, exact 32-bit sums: 16×8×32.</summary>
@@ -18,63 +19,47 @@ internal static class KernelCatalog
     /// <summary>Halves in, fp32 sums: 16×8×16.</summary>
     public const string HalfProduct = "HMMA.16816.F32";
 
-    private const int Hidden = 1152, MlpSize = 4608, HeadSize = 72, Group = 128;
+    /// <summary>The formats that are published for it: groups of 128, and of 288, four whole heads.</summary>
+    private static readonly string[] s_formats = ["f16", "w8a8-g128", "w4a8-g128", "w8a8-g288", "w4a16-g128", "w8a16-g128"];
 
-    /// <summary>The kernels.</summary>
-    public static IReadOnlyList<CatalogKernel> All { get; } = [.. Tokens(), .. Attention(), .. Sampler(), .. Decoder()];
+    private static readonly Dictionary<TargetArchitecture, CatalogKernel[]> s_kernels = [];
 
-    /// <summary>Every kernel for every architecture.</summary>
-    public static IEnumerable<TestCaseData> Cases => CasesOf(All).Concat(GemmCases);
-
-    /// <summary>Every kernel of matrix products for every architecture.</summary>
-    public static IEnumerable<TestCaseData> ProductCases => CasesOf(All.Where(kernel => kernel.Instruction is not null)).Concat(GemmCases);
-
-    private static IEnumerable<TestCaseData> GemmCases => GemmCatalog.All.Select(entry => Case(entry.Kernel, entry.Target));
-
-    private static IEnumerable<CatalogKernel> Tokens()
+    /// <summary>The kernels for GPUs of an architecture.</summary>
+    public static IReadOnlyList<CatalogKernel> For(TargetArchitecture target)
     {
-        yield return Plain("norm/norm_modulate.cu", "norm_modulate_kernel", ("HIDDEN", Hidden), ("QUANTIZED", 0));
-        foreach (var group in new[] { Group, 0 })
+        lock (s_kernels)
         {
-            yield return Plain("norm/norm_modulate.cu", "norm_modulate_kernel", ("HIDDEN", Hidden), ("QUANTIZED", 1), ("GROUP", group), ("STATIC_RANGES", 0));
-            yield return Plain("quant/quantize_rows.cu", "quantize_rows_kernel", ("WIDTH", MlpSize), ("GROUP", group), ("STATIC_RANGES", 0), ("SPAN", group == 0 ? MlpSize : 8 * group));
+            if (s_kernels.TryGetValue(target, out var kernels)) return kernels;
+            var specs = s_formats.SelectMany((format, i) => KernelPlan.For(() => PlannedModels.DiTXL2(format), target, i == 0 ? PlannedModels.Decoder : null));
+            return s_kernels[target] = [.. specs.Concat(PublishedDecoder()).Distinct().Select(spec => new CatalogKernel(spec, InstructionOf(spec)))];
         }
     }
 
-    private static IEnumerable<CatalogKernel> Attention()
+    /// <summary>Every kernel for every architecture.</summary>
+    public static IEnumerable<TestCaseData> Cases => CasesOf(_ => true);
+
+    /// <summary>Every kernel of matrix products for every architecture.</summary>
+    public static IEnumerable<TestCaseData> ProductCases => CasesOf(kernel => kernel.Instruction is not null);
+
+    /// <summary>What the published decoder uses beyond the narrow one: its one wide head, and tiles for its channels.</summary>
+    private static IEnumerable<KernelSpec> PublishedDecoder()
     {
-        // 256 and 1024 tokens.
-        foreach (var tiles in new[] { 4, 0 })
-            yield return new(Spec("attention/attention.cu", "attention_kernel", ("HEAD_SIZE", HeadSize), ("KEY_TILES", tiles), ("QUERY_TILE", 64), ("QUANTIZED", 0)), HalfProduct);
+        yield return AttentionKernel.WideSpec(512);
+        foreach (var tile in new[] { ConvolutionTile.Large, ConvolutionTile.Small, ConvolutionTile.Thin })
+            foreach (var upsamples in new[] { false, true }) yield return ConvolutionKernel.Spec(tile, upsamples, masksTail: false, Activation.None);
     }
 
-    private static IEnumerable<CatalogKernel> Sampler()
+    private static string? InstructionOf(KernelSpec spec) => spec.File switch
     {
-        yield return new(FinalLayerKernel.Spec(new FinalLayerShape(Hidden, Patch: 2, Channels: 4, OutChannels: 8)), HalfProduct);
-        yield return Plain("sampler/sample_update.cu", "sample_update_kernel");
-        yield return Plain("sampler/unpatchify.cu", "unpatchify_kernel");
-    }
+        "gemm/gemm.cu" when spec.Constants.Contains($"FORMAT={(int)GemmFormat.W8A8}") || spec.Constants.Contains($"FORMAT={(int)GemmFormat.W4A8}") => IntegerProduct,
+        "gemm/gemm.cu" or "conv/convolution.cu" or "sampler/final_layer.cu" => HalfProduct,
+        _ when spec.File.StartsWith("attention/", StringComparison.Ordinal) => HalfProduct,
+        _ => null,
+    };
 
-    private static IEnumerable<CatalogKernel> Decoder()
-    {
-        foreach (var tile in new[] { ConvolutionTile.Large, ConvolutionTile.Small })
-            foreach (var upsamples in new[] { false, true })
-                yield return new(ConvolutionKernel.Spec(tile, upsamples, masksTail: false, Activation.None), HalfProduct);
-        yield return new(ConvolutionKernel.Spec(ConvolutionTile.Small, upsamples: false, masksTail: true, Activation.None), HalfProduct);
-        yield return new(ConvolutionKernel.Spec(ConvolutionTile.Thin, upsamples: false, masksTail: false, Activation.None), HalfProduct);
-        yield return new(GroupNormKernel.SumsSpec());
-        yield return new(GroupNormKernel.Spec(Activation.Silu));
-        foreach (var toHalf in new[] { false, true }) yield return new(ElementwiseConvertKernel.Spec(!toHalf, toHalf));
-    }
-
-    private static CatalogKernel Plain(string file, string entry, params ReadOnlySpan<(string Name, int Value)> constants) => new(Spec(file, entry, constants));
-
-    private static KernelSpec Spec(string file, string entry, params ReadOnlySpan<(string Name, int Value)> constants) => new(file, entry, constants);
-
-    private static IEnumerable<TestCaseData> CasesOf(IEnumerable<CatalogKernel> kernels) =>
-        from kernel in kernels
+    private static IEnumerable<TestCaseData> CasesOf(Func<CatalogKernel, bool> isMeant) =>
         from target in TargetArchitecture.Portable
-        select Case(kernel, target);
-
-    private static TestCaseData Case(CatalogKernel kernel, TargetArchitecture target) => new TestCaseData(kernel, target).SetArgDisplayNames(kernel.Spec.Text, target.Name);
+        from kernel in For(target)
+        where isMeant(kernel)
+        select new TestCaseData(kernel, target).SetArgDisplayNames(kernel.Spec.Text, target.Name);
 }

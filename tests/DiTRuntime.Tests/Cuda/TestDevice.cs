@@ -1,7 +1,4 @@
-using System.Globalization;
 using System.Runtime.InteropServices;
-using System.Security.Cryptography;
-using System.Text;
 using DiTRuntime.Cuda.Compilation;
 using DiTRuntime.Cuda.Devices;
 using DiTRuntime.Cuda.Devices.Emulated;
@@ -14,7 +11,7 @@ internal static class TestDevice
     private static readonly Lazy<(EmulatedDevice? Device, KernelLibrary? Library, GpuStream? Stream, string? Missing)> s_made = new(Make);
 
     /// <summary>Compiles with the host's compiler and keeps what it made below .build/, for the next run of the tests.</summary>
-    public static IKernelCompiler Compiler { get; } = new DirectoryCache(new HostCompiler(), KernelSources.All);
+    public static IKernelCompiler Compiler { get; } = Cached(KernelSources.All);
 
     public static IGpuDevice Device => Made.Device!;
 
@@ -30,6 +27,10 @@ internal static class TestDevice
             return s_made.Value;
         }
     }
+
+    /// <summary>A compiler of other sources, with the same cache.</summary>
+    public static IKernelCompiler Cached(IReadOnlyDictionary<string, string> sources) =>
+        new CachingCompiler(new HostCompiler(sources), new KernelCache(Path.Combine(TestFiles.Root, ".build", "kernel-cache")), sources);
 
     public static GpuBuffer Upload<T>(ReadOnlySpan<T> values)
         where T : unmanaged
@@ -82,43 +83,5 @@ internal static class TestDevice
         {
             return (null, null, null, e.Message);
         }
-    }
-
-    /// <summary>Images by a hash of everything they are made from.</summary>
-    internal sealed class DirectoryCache(IKernelCompiler compiler, IReadOnlyDictionary<string, string> sources) : IKernelCompiler
-    {
-        private static readonly string s_directory = Path.Combine(TestFiles.Root, ".build", "kernel-cache");
-
-        private readonly Dictionary<string, string> _hashes = [];
-
-        public string Identity => compiler.Identity;
-
-        public KernelImage Compile(KernelSpec spec)
-        {
-            var file = Path.Combine(s_directory, Key(spec));
-            if (File.Exists(file)) return new KernelImage(spec.Text, File.ReadAllBytes(file), "");
-            var image = compiler.Compile(spec);
-            Directory.CreateDirectory(s_directory);
-            var temporary = string.Create(CultureInfo.InvariantCulture, $"{file}.{Environment.ProcessId}");
-            File.WriteAllBytes(temporary, image.Code);
-            File.Move(temporary, file, overwrite: true);
-            return image;
-        }
-
-        // A kernel depends on its own file, and on every header.
-        private string Key(KernelSpec spec)
-        {
-            if (!_hashes.TryGetValue(spec.File, out var hash))
-            {
-                var text = new StringBuilder();
-                foreach (var (path, source) in sources)
-                    if (path == spec.File || !path.EndsWith(".cu", StringComparison.Ordinal)) text.Append(path).Append('\0').Append(source).Append('\0');
-                _hashes[spec.File] = hash = Hash(text.ToString());
-            }
-
-            return Hash($"{Identity}\n{spec.Text}\n{hash}");
-        }
-
-        private static string Hash(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..32];
     }
 }

@@ -125,6 +125,9 @@ public sealed class CudaDevice : IGpuDevice
     /// <inheritdoc/>
     public GpuEvent CreateEvent() => new CudaEvent(EventHandle.Create(Context));
 
+    /// <summary>Makes its context the calling thread's own, for libraries that work in it.</summary>
+    internal void MakeCurrent() => Context.MakeCurrent();
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -65,7 +65,7 @@ internal sealed unsafe class CudaKernel : GpuKernel
             Attribute(FunctionAttribute.CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES));
         _mostSharedBytes = sharedMemoryPerBlock - Resources.StaticSharedBytes;
         nuint offset, size;
-        if (api.cuFuncGetParamInfo is not null && api.cuFuncGetParamInfo(function, 0, &offset, &size).Succeeded) _argumentBytes = (int)size;
+        if (api.HasParamInfo && api.cuFuncGetParamInfo(function, 0, &offset, &size).Succeeded) _argumentBytes = (int)size;
 
         int Attribute(int attribute)
         {

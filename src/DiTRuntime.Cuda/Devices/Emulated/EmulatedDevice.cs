@@ -11,8 +11,8 @@ public sealed record EmulatedDeviceOptions
     /// <summary>Orders threads and warps; one seed, one order. A correct kernel gives the same results under every seed.</summary>
     public ulong Seed { get; init; } = 1;
 
-    /// <summary>Host threads that run blocks; results do not depend on it.</summary>
-    public int ThreadCount { get; init; } = Environment.ProcessorCount;
+    /// <summary>Host threads that run blocks, at least 1; results do not depend on it.</summary>
+    public int ThreadCount { get; init; } = Math.Min(Environment.ProcessorCount, 16);
 
     /// <summary>Whether races, unwritten bytes and unfinished copies in shared memory are looked for. Bounds always are.</summary>
     public bool SharedMemoryChecks { get; init; } = true;
@@ -22,6 +22,9 @@ public sealed record EmulatedDeviceOptions
 /// <remarks>Work runs when it is put into a stream, so streams and events order nothing that is not ordered already; a faulting kernel throws at its launch.</remarks>
 public sealed class EmulatedDevice : IGpuDevice
 {
+    // The same on every machine, so that what is chosen by it is too.
+    private const int MultiprocessorCount = 16;
+
     private readonly EmulatedRuntime _runtime;
     private readonly EmulatedDeviceHandle _handle;
     private readonly EmulatedDeviceOptions _options;
@@ -36,7 +39,7 @@ public sealed class EmulatedDevice : IGpuDevice
         _options = options ?? new EmulatedDeviceOptions();
         _runtime = EmulatedRuntime.Get(compiler);
         _handle = _runtime.CreateDevice(Math.Max(1, _options.ThreadCount));
-        Properties = new GpuProperties("emulated device", 90, _options.ThreadCount, 227 << 10, 0, 0, IsEmulated: true);
+        Properties = new GpuProperties("emulated device", 90, MultiprocessorCount, 227 << 10, 0, 0, IsEmulated: true);
     }
 
     /// <inheritdoc/>
@@ -109,13 +112,13 @@ public sealed class EmulatedDevice : IGpuDevice
         _runtime.Launch(_handle, kernel, shape, arguments, seed, _options.SharedMemoryChecks);
     }
 
-    /// <summary>The bytes at an address, all of them inside one buffer.</summary>
-    internal unsafe Span<byte> Bytes(DevicePointer pointer, long byteCount, string what)
+    /// <summary>Where so many bytes lie, all of them inside one buffer.</summary>
+    internal unsafe byte* Bytes(DevicePointer pointer, long byteCount, string what)
     {
         ThrowIfDisposed();
         ArgumentOutOfRangeException.ThrowIfNegative(byteCount);
         if (byteCount > 0) _runtime.RequireBuffer(_handle, pointer, byteCount, what);
-        return new Span<byte>((void*)pointer.Address, checked((int)byteCount));
+        return (byte*)pointer.Address;
     }
 
     private void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(IsDisposed, this);

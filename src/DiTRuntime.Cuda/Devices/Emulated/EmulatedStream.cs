@@ -1,9 +1,10 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 
 namespace DiTRuntime.Cuda.Devices.Emulated;
 
 /// <summary>Runs everything at once, on the caller's time; while capturing, notes it down instead.</summary>
-internal sealed class EmulatedStream(EmulatedDevice device) : GpuStream
+internal sealed unsafe class EmulatedStream(EmulatedDevice device) : GpuStream
 {
     private List<Action>? _recording;
     private bool _disposed;
@@ -22,17 +23,23 @@ internal sealed class EmulatedStream(EmulatedDevice device) : GpuStream
         _recording.Add(() => device.Launch(own, copiedShape, copiedArguments));
     }
 
-    public override void CopyToDevice(PinnedBuffer source, long sourceOffset, DevicePointer destination, long byteCount) =>
-        Do(() => source.Bytes.Slice(checked((int)sourceOffset), checked((int)byteCount)).CopyTo(device.Bytes(destination, byteCount, "a copy to the device")));
+    public override void CopyToDevice(PinnedBuffer source, long sourceOffset, DevicePointer destination, long byteCount) => Do(() =>
+    {
+        var bytes = source.Bytes.Slice(checked((int)sourceOffset), checked((int)byteCount));
+        bytes.CopyTo(new Span<byte>(device.Bytes(destination, byteCount, "a copy to the device"), bytes.Length));
+    });
 
-    public override void CopyToHost(DevicePointer source, PinnedBuffer destination, long destinationOffset, long byteCount) =>
-        Do(() => device.Bytes(source, byteCount, "a copy to the host").CopyTo(destination.Bytes[checked((int)destinationOffset)..]));
+    public override void CopyToHost(DevicePointer source, PinnedBuffer destination, long destinationOffset, long byteCount) => Do(() =>
+    {
+        var bytes = destination.Bytes.Slice(checked((int)destinationOffset), checked((int)byteCount));
+        new Span<byte>(device.Bytes(source, byteCount, "a copy to the host"), bytes.Length).CopyTo(bytes);
+    });
 
-    public override void Copy(DevicePointer source, DevicePointer destination, long byteCount) =>
-        Do(() => device.Bytes(source, byteCount, "a copy from").CopyTo(device.Bytes(destination, byteCount, "a copy to")));
+    public override void Copy(DevicePointer source, DevicePointer destination, long byteCount) => Do(() =>
+        NativeMemory.Copy(device.Bytes(source, byteCount, "a copy from the device"), device.Bytes(destination, byteCount, "a copy to the device"), (nuint)byteCount));
 
     public override void Fill(DevicePointer destination, byte value, long byteCount) =>
-        Do(() => device.Bytes(destination, byteCount, "a fill").Fill(value));
+        Do(() => NativeMemory.Fill(device.Bytes(destination, byteCount, "a fill"), (nuint)byteCount, value));
 
     public override void Record(GpuEvent mark)
     {

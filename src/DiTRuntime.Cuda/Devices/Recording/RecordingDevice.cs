@@ -39,6 +39,9 @@ public sealed class RecordingDevice : IGpuDevice
     public GpuProperties Properties => _inner.Properties;
 
     /// <inheritdoc/>
+    public bool HoldsData => _inner.HoldsData;
+
+    /// <inheritdoc/>
     public GpuMemory Memory => _inner.Memory;
 
     /// <inheritdoc/>

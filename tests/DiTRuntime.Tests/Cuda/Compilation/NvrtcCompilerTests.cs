@@ -106,7 +106,8 @@ public sealed class NvrtcCompilerTests
         KernelSpec[] specs = [.. Enumerable.Range(0, 6).Select(index => new KernelSpec("copy/copy.cu", "copy_kernel", ("FACTOR", 3), ("INDEX", index)))];
         var alone = Compiler(Copy).Compile(s_spec).Code;
         var images = new List<KernelImage>();
-        var failures = KernelBuild.Run(specs, [Compiler(Copy), Compiler(Copy, "86")], 4, (compiler, image) => images.Add(image), CancellationToken.None);
+        var work = new IKernelCompiler[] { Compiler(Copy), Compiler(Copy, "86") }.SelectMany(compiler => specs.Select(spec => (compiler, spec))).ToArray();
+        var failures = KernelBuild.Run(work, 4, images.Add, CancellationToken.None);
         Assert.That(failures, Is.Empty);
         Assert.That(images, Has.Count.EqualTo(12));
         Assert.That(images.Count(image => image.Code.AsSpan().SequenceEqual(alone)), Is.EqualTo(6), "for sm_80");

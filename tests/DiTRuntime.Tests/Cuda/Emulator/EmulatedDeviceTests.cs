@@ -148,7 +148,7 @@ public sealed class EmulatedDeviceTests
     public void Source_that_does_not_compile_is_refused_with_the_compilers_words_and_work_goes_on()
     {
         var sources = new SortedDictionary<string, string>(KernelSources.All.ToDictionary(), StringComparer.Ordinal) { ["test/wrong.cu"] = "#include \"common/ptx.cuh\"\nint f() { return undeclared; }\n" };
-        using var compiler = new HostCompiler(sources);
+        var compiler = new HostCompiler(sources);
 
         var refusal = Assert.Throws<KernelCompilationException>(() => compiler.Compile(new KernelSpec("test/wrong.cu", "wrong_kernel", ("N", 3))))!;
 
@@ -166,7 +166,7 @@ public sealed class EmulatedDeviceTests
         try
         {
             Environment.SetEnvironmentVariable("CXX", "/nonexistent/c++");
-            using var compiler = new HostCompiler();
+            var compiler = new HostCompiler();
             var refusal = Assert.Throws<GpuUnavailableException>(() => compiler.Compile(HostCompiler.Runtime))!;
             Assert.That(refusal.Message, Does.Contain("/nonexistent/c++"));
         }

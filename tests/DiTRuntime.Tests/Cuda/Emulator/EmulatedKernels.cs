@@ -9,7 +9,7 @@ internal static class EmulatedKernels
     private static readonly SortedDictionary<string, string> s_sources = Sources();
 
     /// <summary>Knows kernels/ and, under test/, the files beside this one.</summary>
-    public static IKernelCompiler Compiler { get; } = new TestDevice.DirectoryCache(new HostCompiler(s_sources), s_sources);
+    public static IKernelCompiler Compiler { get; } = TestDevice.Cached(s_sources);
 
     /// <summary>All kernels of one file, compiled together.</summary>
     public static GpuModule Load(IGpuDevice device, string file) => device.Load(Compiler.Compile(new KernelSpec($"test/{file}", "")));

@@ -12,8 +12,8 @@ DIT_KERNEL(lanes_kernel, lane_arguments, 32) {
     global_store(args.out + 32 + t, shuffle_xor(v, 9));
     global_store(args.out + 64 + t, float_bits(shuffle_down(bits_float(v), 5)));
     global_store(args.out + 96 + t, vote_ballot(v % 3 == 0));
-    global_store(args.out + 128 + t, static_cast<u32>(vote_any(v == 1000)));
-    global_store(args.out + 160 + t, static_cast<u32>(vote_all(v < 1000)));
+    global_store<u32>(args.out + 128 + t, vote_any(v == 1000) + 2 * vote_any(v == 37));
+    global_store<u32>(args.out + 160 + t, vote_all(v < 1000) + 2 * vote_all(v < 50));
     global_store(args.out + 192 + t, static_cast<u32>(shuffle(static_cast<u64>(v) << 32, 4) >> 32));
 }
 
