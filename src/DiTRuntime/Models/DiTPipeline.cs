@@ -70,10 +70,10 @@ public sealed class DiTPipeline(DiTModel model, IImageDecoder? decoder)
                 for (var s = 0; s < steps; s++)
                 {
                     batch.Step();
+                    // A GPU may still be at work: the last step is done once its latents are here.
+                    if (batch.IsFinished) batch.Read(latents);
                     progress?.Report(new GenerationProgress(GenerationStage.Sampling, b * steps + s + 1, batchCount * steps));
                 }
-
-                batch.Read(latents);
             }
 
             for (var i = 0; i < count; i++)
