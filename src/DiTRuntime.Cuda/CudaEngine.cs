@@ -28,7 +28,7 @@ public static class CudaEngine
     /// <exception cref="GpuUnavailableException">There is no C++ compiler here.</exception>
     public static CudaBackend OpenEmulated(CudaOptions? options = null, KernelCache? cache = null, EmulatedDeviceOptions? device = null) => Open(options, owned =>
     {
-        var compiler = new CachingCompiler(owned.Add(new HostCompiler()), cache ?? new KernelCache());
+        var compiler = new CachingCompiler(new HostCompiler(), cache ?? new KernelCache());
         return (owned.Add(new EmulatedDevice(compiler, device)), compiler);
     });
 

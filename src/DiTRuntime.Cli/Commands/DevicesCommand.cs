@@ -64,7 +64,7 @@ internal static class DevicesCommand
 
     private static Finding Emulator() => Find(() =>
     {
-        using var compiler = new HostCompiler();
+        var compiler = new HostCompiler();
         // What follows are the processor and the options, for the cache.
         return new Finding(compiler.Identity.Split(", target ")[0], null, null);
     });
