@@ -60,7 +60,8 @@ struct warp {
 class block_runner {
 public:
     explicit block_runner(const global_memory& memory);
-    bool valid() const { return stacks_.valid(); }
+    // Whether there were addresses for its stacks and its shared memory.
+    bool valid() const { return stacks_.valid() && memory.valid(); }
 
     // Runs one block; an empty message where it came to its end.
     std::string run(const launch& what, u32 index, bool checks);

@@ -19,7 +19,13 @@ class device {
 public:
     explicit device(u32 threads) {
         for (u32 i = 0; i < threads; i++) runners_.push_back(std::make_unique<block_runner>(memory));
+        if (!valid()) return;
         for (u32 i = 0; i < threads; i++) threads_.emplace_back([this, i] { serve(i); });
+    }
+    bool valid() const {
+        for (const auto& runner : runners_)
+            if (!runner->valid()) return false;
+        return true;
     }
     ~device() {
         {
@@ -103,7 +109,10 @@ using emulator::device;
 
 // ---- what the host calls: host.h ----
 
-device* dit_emulator_create(u32 threads) { return new device(threads); }
+device* dit_emulator_create(u32 threads) {
+    auto made = std::make_unique<device>(threads);
+    return made->valid() ? made.release() : nullptr;
+}
 void dit_emulator_destroy(device* d) { delete d; }
 
 void* dit_emulator_allocate(device* d, u64 bytes) {

@@ -35,6 +35,8 @@ public:
     shared_memory(const shared_memory&) = delete;
     shared_memory& operator=(const shared_memory&) = delete;
 
+    bool valid() const { return bytes_ != MAP_FAILED && words_ != MAP_FAILED && parts_ != MAP_FAILED; }
+
     // A new block: everything poisoned and unwritten.
     void begin_block(u32 size, bool checks) {
         size_ = size;

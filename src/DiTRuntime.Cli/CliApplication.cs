@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
 using DiTRuntime.Cli.Commands;
+using DiTRuntime.Cuda.Planning;
 
 namespace DiTRuntime.Cli;
 
@@ -48,6 +49,7 @@ internal static class CliApplication
         root.Add(VerifyCommand.Create(Open));
         root.Add(EvalCommand.Create(Open));
         root.Add(DevicesCommand.Create(Open));
+        root.Add(KernelsCommand.Create(Open, KernelPlan.For));
         return root;
     }
 

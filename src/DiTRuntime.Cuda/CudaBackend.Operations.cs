@@ -13,6 +13,14 @@ public sealed partial class CudaBackend
     private int _scratchVersion;
 
     /// <inheritdoc/>
+    public void TimestepFeatures(Tensor timesteps, Tensor frequencies, Tensor features)
+    {
+        TensorCheck.TimestepFeatures(this, timesteps, frequencies, features);
+        Cancellation.ThrowIfCancellationRequested();
+        _kernels.TimestepFeatures.Launch(Stream, Plain(timesteps), Plain(frequencies), timesteps.Count, frequencies.Count, Halves(features));
+    }
+
+    /// <inheritdoc/>
     public void Condition(Tensor timestepEmbedding, Tensor labelTable, Tensor labels, Tensor condition)
     {
         TensorCheck.Condition(this, timestepEmbedding, labelTable, labels, condition);
@@ -264,6 +272,8 @@ public sealed partial class CudaBackend
     /// <summary>A launcher of each kind.</summary>
     private sealed class KernelSet(KernelLibrary library)
     {
+        public TimestepFeaturesKernel TimestepFeatures { get; } = new(library);
+
         public ConditionKernel Condition { get; } = new(library);
 
         public PatchEmbedKernel PatchEmbed { get; } = new(library);

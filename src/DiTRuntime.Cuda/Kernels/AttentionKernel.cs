@@ -24,7 +24,7 @@ internal sealed class AttentionKernel(KernelLibrary library)
     private readonly Dictionary<(int Heads, int HeadSize, int Tokens, int Group, bool IsQuantized, bool IsStatic), (GpuKernel Kernel, AttentionPlan Plan)> _kernels = [];
     private readonly Dictionary<int, GpuKernel> _wideKernels = [];
 
-    /// <summary>Whether the kernel can quantize its output: whole groups within at most four heads, and shared memory for them.</summary>
+    /// <summary>Whether the kernel can quantize its output: whole groups within at most four heads or one group a row, and shared memory for them.</summary>
     /// <param name="heads">Heads of a token.</param>
     /// <param name="headSize">D.</param>
     /// <param name="format">The output's groups.</param>

@@ -16,7 +16,10 @@ internal readonly record struct AttentionPlan(int Heads, int HeadSize, int Heads
     private const int Stages = 3;
     private const int MaxKeyTiles = 4;
 
-    /// <summary>More heads one after the other leave most multiprocessors idle: an own kernel that quantizes takes less time.</summary>
+    /// <summary>
+    /// More heads one after the other leave most multiprocessors idle: a kernel of its own that quantizes takes less time. One group a row takes all
+    /// heads all the same: such a model spends its eighth kernel of a block on the MLP's hidden rows, which no tile of a product holds whole.
+    /// </summary>
     private const int MaxHeadsPerBlock = 4;
 
     /// <summary>Threads of a block: a warp for 16 queries.</summary>
@@ -44,7 +47,7 @@ internal readonly record struct AttentionPlan(int Heads, int HeadSize, int Heads
     public static AttentionPlan? Make(int heads, int headSize, int tokens, ActivationFormat? format, int sharedMemoryPerBlock)
     {
         var headsPerBlock = format is null ? 1 : HeadsOfWholeGroups(heads, headSize, format.Grid(heads * headSize));
-        if (headsPerBlock > MaxHeadsPerBlock || (format is not null && format.Grid(heads * headSize).Size % 4 != 0)) return null;
+        if ((headsPerBlock > MaxHeadsPerBlock && format!.Grid(heads * headSize).Count > 1) || (format is not null && format.Grid(heads * headSize).Size % 4 != 0)) return null;
         var keyTiles = (tokens + TileKeys - 1) / TileKeys;
         for (var queryTile = tokens <= 16 ? 16 : tokens <= 32 ? 32 : 64; queryTile >= 16; queryTile /= 2)
         {

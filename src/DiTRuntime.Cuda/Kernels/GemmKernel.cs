@@ -11,6 +11,9 @@ internal sealed class GemmKernel(KernelLibrary library)
 {
     private readonly Dictionary<Specialisation, GpuKernel> _kernels = [];
 
+    /// <summary>The architecture whose form of the kernel runs: the device's. The others give the same bits.</summary>
+    public int Architecture { get; init; } = library.Device.Properties.Architecture;
+
     /// <summary>Whether <see cref="GemmEpilogue.Quantize"/> can write activations of this format.</summary>
     /// <param name="outputs">N of the layer whose output it is.</param>
     /// <param name="format">The next layer's activations.</param>
@@ -28,7 +31,7 @@ internal sealed class GemmKernel(KernelLibrary library)
         var tile = configuration.Tile;
         var shape = new LaunchShape(
             (problem.Layer.Outputs + tile.Columns - 1) / tile.Columns, (problem.Rows + tile.Rows - 1) / tile.Rows, 1, tile.Threads, configuration.SharedBytes(problem.Layer.Layout));
-        stream.Launch(Kernel(Specialisation.Of(problem, configuration, library.Device.Properties.Architecture)), shape, Arguments(problem));
+        stream.Launch(Kernel(Specialisation.Of(problem, configuration, Architecture)), shape, Arguments(problem));
     }
 
     /// <summary>The kernel that a product would be run by on a device; for listings and compilation ahead of time.</summary>

@@ -32,7 +32,7 @@ internal sealed class NormModulateKernel(KernelLibrary library)
     /// <summary>Stores halves.</summary>
     /// <param name="stream">Where to.</param>
     /// <param name="input">What is read.</param>
-    /// <param name="output">f16 [Rows, Hidden]; may be the tokens.</param>
+    /// <param name="output">f16 [Rows, Hidden]; never the tokens.</param>
     public void Launch(GpuStream stream, in NormModulateInput input, DevicePointer output) => Launch(stream, input, output, default, null);
 
     /// <summary>Stores codes, scales and corrections.</summary>

@@ -46,7 +46,7 @@ public sealed unsafe class CublasProduct : IHalfProduct
         }
         catch (DllNotFoundException e)
         {
-            throw new GpuUnavailableException($"ManagedCuda does not find cuBLAS under the name it uses: {e.Message}", e);
+            throw new GpuUnavailableException("ManagedCuda finds no libcublas.so (Windows: cublas64_12.dll) on the system's search path", e);
         }
     }
 

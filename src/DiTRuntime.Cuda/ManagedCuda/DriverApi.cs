@@ -24,7 +24,7 @@ internal sealed unsafe class DriverApi
         }
         catch (DllNotFoundException e)
         {
-            throw new GpuUnavailableException($"the driver is {library.File}, but ManagedCuda does not find it under the name it uses: {e.Message}", e);
+            throw new GpuUnavailableException($"the driver is {library.File}, but ManagedCuda finds no libcuda.so (Windows: nvcuda.dll) on the system's search path", e);
         }
     }
 

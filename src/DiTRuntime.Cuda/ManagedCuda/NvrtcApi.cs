@@ -21,7 +21,7 @@ internal sealed unsafe class NvrtcApi
         }
         catch (DllNotFoundException e)
         {
-            throw new GpuUnavailableException($"NVRTC is {library.File}, but ManagedCuda does not find it under the name it uses: {e.Message}", e);
+            throw new GpuUnavailableException($"NVRTC is {library.File}, but ManagedCuda finds no libnvrtc.so (Windows: nvrtc64_120_0.dll) on the system's search path", e);
         }
     }
 

@@ -16,7 +16,7 @@ public static class KernelPlan
     /// <param name="open">Opens the model.</param>
     /// <param name="target">What they are to be compiled for.</param>
     /// <param name="openDecoder">Makes the model's decoder on a backend, or null for none.</param>
-    public static IReadOnlyList<KernelSpec> For(Func<DiTWeights> open, TargetArchitecture target, Func<Backends.IDiTBackend, IImageDecoder>? openDecoder = null)
+    public static IReadOnlyList<KernelSpec> For(Func<DiTWeights> open, TargetArchitecture target, Func<Backends.IDiTBackend, IImageDecoder>? openDecoder)
     {
         var collector = new SpecCollector();
         using var backend = new CudaBackend(new PlanningDevice(GpuModels.Typical(target.Number)), collector);

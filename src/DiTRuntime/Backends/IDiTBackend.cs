@@ -55,6 +55,12 @@ public interface IDiTBackend : IDisposable
     /// <exception cref="InvalidFileException">A weight is not finite.</exception>
     PreparedConvolution Prepare(ConvolutionWeight weight);
 
+    /// <summary>features[r] = [cos(t_r·w), sin(t_r·w)], the sinusoidal timestep embedding.</summary>
+    /// <param name="timesteps">I32 [R].</param>
+    /// <param name="frequencies">w: F32 [half].</param>
+    /// <param name="features">F32 [R, 2·half].</param>
+    void TimestepFeatures(Tensor timesteps, Tensor frequencies, Tensor features);
+
     /// <summary>condition[r] = SiLU(timestepEmbedding[r] + labelTable[labels[r]]).</summary>
     /// <param name="timestepEmbedding">F32 [R, H].</param>
     /// <param name="labelTable">F32 [classes + 1, H].</param>

@@ -54,6 +54,17 @@ internal static class TensorCheck
         if ((uint)value >= (uint)count) Fail(name, $"{name} holds {value}, expected an index below {count}");
     }
 
+    /// <inheritdoc cref="IDiTBackend.TimestepFeatures"/>
+    public static void TimestepFeatures(IDiTBackend backend, Tensor timesteps, Tensor frequencies, Tensor features)
+    {
+        Integers(backend, timesteps);
+        Floats(backend, frequencies);
+        Floats(backend, features);
+        Rank(timesteps, 1);
+        Rank(frequencies, 1);
+        Shape(features, nameof(features), timesteps.Count, 2 * frequencies.Count);
+    }
+
     /// <inheritdoc cref="IDiTBackend.Condition"/>
     public static void Condition(IDiTBackend backend, Tensor timestepEmbedding, Tensor labelTable, Tensor labels, Tensor condition)
     {

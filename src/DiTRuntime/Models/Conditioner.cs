@@ -17,14 +17,13 @@ public sealed class Conditioner : IDisposable
     private readonly PreparedLinear _finalModulation;
     private readonly BlockStore _blocks;
     private readonly Tensor _labelTable;
-    private readonly float[] _frequencies;
+    private readonly Tensor _frequencies;
 
     internal Conditioner(DiTWeights weights, IDiTBackend backend, Compatibility compatibility, BlockStore blocks)
     {
         _backend = backend;
         _config = weights.Config;
         _blocks = blocks;
-        _frequencies = Frequencies(_config.FrequencySize / 2, compatibility);
         try
         {
             _timestepIn = _owned.Add(backend.Prepare(weights.TimestepIn));
@@ -34,6 +33,8 @@ public sealed class Conditioner : IDisposable
             weights.LabelTable.CopyRows(0, weights.LabelTable.Outputs, table);
             _labelTable = _owned.Add(backend.Allocate(ElementType.F32, weights.LabelTable.Outputs, weights.LabelTable.Inputs));
             backend.Upload<float>(table, _labelTable);
+            _frequencies = _owned.Add(backend.Allocate(ElementType.F32, _config.FrequencySize / 2));
+            backend.Upload<float>(Frequencies(_config.FrequencySize / 2, compatibility), _frequencies);
         }
         catch
         {
@@ -53,11 +54,10 @@ public sealed class Conditioner : IDisposable
         foreach (var label in labels)
             if (label < 0 || label > _config.NullClass)
                 throw new UsageException($"class {label} does not exist: this model knows 0 to {_config.ClassCount - 1}, and {_config.NullClass} for none");
-        for (var i = 0; i < timesteps.Length; i++)
-            WriteFeatures(timesteps[i], table.FeatureValues.AsSpan(i * _config.FrequencySize, _config.FrequencySize));
-        _backend.Upload<float>(table.FeatureValues, table.Features);
+        _backend.Upload(timesteps, table.Timesteps);
         _backend.Upload(labels, table.Labels);
 
+        _backend.TimestepFeatures(table.Timesteps, _frequencies, table.Features);
         _backend.Linear(table.Features, _timestepIn, Epilogue.Activate(Activation.Silu), table.Hidden);
         _backend.Linear(table.Hidden, _timestepOut, Epilogue.None, table.Timestep);
         _backend.Condition(table.Timestep, _labelTable, table.Labels, table.Condition);
@@ -81,16 +81,5 @@ public sealed class Conditioner : IDisposable
         var frequencies = new float[half];
         for (var i = 0; i < half; i++) frequencies[i] = MathF.Exp(-9.210340371976184f * i / divisor);
         return frequencies;
-    }
-
-    /// <summary>[cos(t·w), sin(t·w)].</summary>
-    private void WriteFeatures(int timestep, Span<float> features)
-    {
-        for (var i = 0; i < _frequencies.Length; i++)
-        {
-            var (sin, cos) = Math.SinCos(timestep * _frequencies[i]);
-            features[i] = (float)cos;
-            features[_frequencies.Length + i] = (float)sin;
-        }
     }
 }

@@ -15,7 +15,6 @@ public sealed class ModulationTable : IDisposable
     {
         var hidden = config.HiddenSize;
         RowCount = rowCount;
-        FeatureValues = new float[rowCount * config.FrequencySize];
         try
         {
             Blocks = new Tensor[config.Depth];
@@ -24,6 +23,7 @@ public sealed class ModulationTable : IDisposable
             Features = _owned.Add(backend.AllocateActivations(null, rowCount, config.FrequencySize));
             Hidden = _owned.Add(backend.AllocateActivations(null, rowCount, hidden));
             Timestep = _owned.Add(backend.AllocateActivations(null, rowCount, hidden));
+            Timesteps = _owned.Add(backend.Allocate(ElementType.I32, rowCount));
             Labels = _owned.Add(backend.Allocate(ElementType.I32, rowCount));
             Condition = _owned.Add(backend.AllocateActivations(null, rowCount, hidden));
         }
@@ -46,7 +46,7 @@ public sealed class ModulationTable : IDisposable
     /// <summary>t [R, H]: the timestep embedding, before the class is added.</summary>
     public Tensor Timestep { get; }
 
-    internal float[] FeatureValues { get; }
+    internal Tensor Timesteps { get; }
 
     internal Tensor Features { get; }
 

@@ -181,8 +181,8 @@ internal static class GemmRun
     public static GemmConfiguration With(this GemmTile tile, CudaLinear layer, int stages = 2) => new(tile, GemmConfiguration.StepsOfStage(layer.Layout), stages);
 
     /// <summary>x Wᵀ + b in fp32, of codes.</summary>
-    public static float[] Floats(CudaLinear layer, DeviceActivation input, int rows, GemmConfiguration configuration) =>
-        Floats(new GemmProblem { Rows = rows, Layer = layer, QuantizedInput = input }, configuration);
+    public static float[] Floats(CudaLinear layer, DeviceActivation input, int rows, GemmConfiguration configuration, int architecture = 0) =>
+        Floats(new GemmProblem { Rows = rows, Layer = layer, QuantizedInput = input }, configuration, architecture);
 
     /// <summary>x Wᵀ + b in fp32, of halves.</summary>
     public static float[] Floats(CudaLinear layer, DevicePointer input, int rows, GemmConfiguration configuration) =>
@@ -197,11 +197,12 @@ internal static class GemmRun
         return TestDevice.UploadHalf(padded);
     }
 
-    private static float[] Floats(in GemmProblem problem, GemmConfiguration configuration)
+    public static float[] Floats(in GemmProblem problem, GemmConfiguration configuration, int architecture = 0)
     {
+        var kernel = architecture == 0 ? Kernel : new GemmKernel(TestDevice.Library) { Architecture = architecture };
         var count = problem.Rows * problem.Layer.Outputs;
         using var output = TestDevice.Zeroed(count * sizeof(float));
-        Kernel.Launch(TestDevice.Stream, problem with { Output = output.Pointer, OutputIsFloat = true }, configuration);
+        kernel.Launch(TestDevice.Stream, problem with { Output = output.Pointer, OutputIsFloat = true }, configuration);
         return TestDevice.Download<float>(output, count);
     }
 }

@@ -21,7 +21,7 @@ public sealed unsafe class CublasProduct : IHalfProduct
         _device = device;
         device.MakeCurrent();
         var version = (long)_api.cublasLtGetVersion();
-        Library = version >= 100_000 ? $"cuBLASLt {version / 10000}.{version / 100 % 100}.{version % 100}" : $"cuBLASLt {version / 1000}.{version / 100 % 10}.{version % 100}";
+        Library = $"cuBLASLt {version / 10000}.{version / 100 % 100}.{version % 100}";
         _workspace = device.Allocate(WorkspaceBytes);
         try
         {

@@ -11,8 +11,8 @@ public sealed record EmulatedDeviceOptions
     /// <summary>Orders threads and warps; one seed, one order. A correct kernel gives the same results under every seed.</summary>
     public ulong Seed { get; init; } = 1;
 
-    /// <summary>Host threads that run blocks; results do not depend on it.</summary>
-    public int ThreadCount { get; init; } = Environment.ProcessorCount;
+    /// <summary>Host threads that run blocks, at least 1; results do not depend on it.</summary>
+    public int ThreadCount { get; init; } = Math.Min(Environment.ProcessorCount, 16);
 
     /// <summary>Whether races, unwritten bytes and unfinished copies in shared memory are looked for. Bounds always are.</summary>
     public bool SharedMemoryChecks { get; init; } = true;

@@ -48,7 +48,12 @@ internal sealed unsafe class EmulatedRuntime
         }
     }
 
-    public EmulatedDeviceHandle CreateDevice(int threadCount) => new(_create((uint)threadCount), device => _destroy(device));
+    public EmulatedDeviceHandle CreateDevice(int threadCount)
+    {
+        var device = new EmulatedDeviceHandle(_create((uint)threadCount), d => _destroy(d));
+        if (device.IsInvalid) throw new GpuOutOfMemoryException($"the emulated device needs some 256 MiB of addresses for each of its {threadCount} threads, and the system refuses");
+        return device;
+    }
 
     public ulong Allocate(EmulatedDeviceHandle device, long byteCount) => Use(device, d => _allocate(d, (ulong)byteCount));
 

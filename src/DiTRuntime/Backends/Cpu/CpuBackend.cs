@@ -104,6 +104,16 @@ public abstract class CpuBackend : IDiTBackend
     public abstract PreparedConvolution Prepare(ConvolutionWeight weight);
 
     /// <inheritdoc/>
+    public void TimestepFeatures(Tensor timesteps, Tensor frequencies, Tensor features)
+    {
+        TensorCheck.TimestepFeatures(this, timesteps, frequencies, features);
+        HostTimestepFeatures.Write(
+            MemoryMarshal.Cast<byte, int>(((CpuTensor)timesteps).Bytes)[..timesteps.Count],
+            MemoryMarshal.Cast<byte, float>(((CpuTensor)frequencies).Bytes)[..frequencies.Count],
+            MemoryMarshal.Cast<byte, float>(((CpuTensor)features).Bytes));
+    }
+
+    /// <inheritdoc/>
     public abstract void Condition(Tensor timestepEmbedding, Tensor labelTable, Tensor labels, Tensor condition);
 
     /// <inheritdoc/>

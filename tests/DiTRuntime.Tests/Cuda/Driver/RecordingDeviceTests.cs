@@ -91,11 +91,11 @@ internal sealed class RecordingDeviceTests
         var address = gone.Pointer;
         gone.Dispose();
         using var buffer = device.Allocate(4096);
+        Assert.That(buffer.Pointer, Is.EqualTo(address), "the stub gives the address again");
         gone.Dispose();
         stream.Fill(buffer.Pointer + 4095, 1, 1);
         Assert.That(device.Commands.Single().Text, Is.EqualTo("fill b1+4095 value 1 bytes 1"));
         Assert.That(device.Place(buffer.Pointer.Address + 4097), Is.EqualTo(new RecordedPlace(RecordedPlace.Foreign, 0)));
-        if (address != buffer.Pointer) Assert.That(device.Place(address.Address).Buffer, Is.EqualTo(RecordedPlace.Foreign));
     }
 
     [Test]

@@ -93,9 +93,9 @@ public sealed class EmulatedFaultTests
         using var module = EmulatedKernels.Load(device, "faults.cu");
         using var stream = device.CreateStream();
 
-        var fault = Assert.Throws<GpuException>(() => stream.Launch(module.Kernel("null_kernel"), new LaunchShape(5, 4, 3, 32, 0), default(FaultArguments)))!;
+        var fault = Assert.Throws<GpuException>(() => stream.Launch(module.Kernel("later_blocks_kernel"), new LaunchShape(5, 40, 1, 32, 0), default(FaultArguments)))!;
 
-        Assert.That(fault.Message, Does.Contain("block (0,0,0)"));
+        Assert.That(fault.Message, Does.Contain("block (3,2,0)"));
     }
 
     [Test]

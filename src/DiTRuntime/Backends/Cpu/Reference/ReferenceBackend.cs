@@ -60,6 +60,13 @@ public sealed partial class ReferenceBackend : IDiTBackend
     }
 
     /// <inheritdoc/>
+    public void TimestepFeatures(Tensor timesteps, Tensor frequencies, Tensor features)
+    {
+        TensorCheck.TimestepFeatures(this, timesteps, frequencies, features);
+        HostTimestepFeatures.Write(Integers(timesteps), Floats(frequencies), Floats(features));
+    }
+
+    /// <inheritdoc/>
     public PreparedLinear Prepare(LinearWeight weight, LinearUse use = LinearUse.Linear) => new ReferenceLinear(weight);
 
     /// <inheritdoc/>

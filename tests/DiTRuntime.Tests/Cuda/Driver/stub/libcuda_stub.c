@@ -87,6 +87,9 @@ static __thread void* current;
 static struct object context;
 static struct block* blocks[4096];
 static int block_count;
+// The last block given back: the next of its size gets its address, as a pool would do.
+static void* spare;
+static size_t spare_size;
 
 static void* make(enum kind kind, size_t size) {
     struct object* o = calloc(1, size);
@@ -175,7 +178,8 @@ static int reserve(uint64_t* address, size_t size, int pooled) {
     }
     struct block* b = make(MEMORY, sizeof *b);
     b->size = size, b->pooled = pooled;
-    b->bytes = aligned_alloc(256, (size + 255) / 256 * 256);
+    if (spare && spare_size == size) b->bytes = spare, spare = NULL;
+    else b->bytes = aligned_alloc(256, (size + 255) / 256 * 256);
     blocks[block_count++ % 4096] = b;
     *address = (uint64_t)(uintptr_t)b->bytes;
     return SUCCESS;
@@ -185,7 +189,8 @@ static int unreserve(uint64_t address) {
         struct block* b = blocks[i];
         if (!b || (uint64_t)(uintptr_t)b->bytes != address) continue;
         if (b->pooled) pool_used -= b->size; else direct_used -= b->size;
-        free(b->bytes);
+        free(spare);
+        spare = b->bytes, spare_size = b->size;
         blocks[i] = NULL;
         return end(b, MEMORY);
     }

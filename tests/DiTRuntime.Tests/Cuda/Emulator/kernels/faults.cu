@@ -66,6 +66,10 @@ DIT_KERNEL(misaligned_kernel, fault_arguments, 32) { global_load(reinterpret_cas
 
 DIT_KERNEL(null_kernel, fault_arguments, 32) { global_load(static_cast<const u32*>(nullptr)); }
 
+DIT_KERNEL(later_blocks_kernel, fault_arguments, 32) {
+    if (block_y() * grid_x() + block_x() >= 13) global_load(args.in + 64);
+}
+
 DIT_KERNEL(shared_out_of_bounds_kernel, fault_arguments, 64) { shared_store(8 * thread_index() + 8, 0u); }
 
 DIT_KERNEL(shared_misaligned_kernel, fault_arguments, 64) { shared_store(4 * thread_index() + 2, 0u); }
