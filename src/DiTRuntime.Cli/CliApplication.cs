@@ -49,6 +49,7 @@ internal static class CliApplication
         root.Add(VerifyCommand.Create(Open));
         root.Add(EvalCommand.Create(Open));
         root.Add(DevicesCommand.Create(Open));
+        root.Add(BenchCommand.Create(Open));
         root.Add(KernelsCommand.Create(Open, KernelPlan.For));
         return root;
     }
