@@ -38,7 +38,7 @@ public sealed class BenchReport(BenchMachine machine, BenchSettings settings, Be
     public IEnumerable<IReadOnlyList<string>> CheckLines =>
     [
         ["operation", "format", "shape", "error", "tolerance", "passed", "reason"],
-        .. (results.Checks ?? []).Select(c => Line(c.Operation, c.Format, c.Shape, Number(c.Error, "e3"), Number(c.Tolerance, "e3"), c.Passed ? "yes" : "no", c.Reason)),
+        .. (results.Checks ?? []).Select(c => Line(c.Operation, c.Format, c.Shape, Number(c.Error, "0.000e-0"), Number(c.Tolerance, "0.000e-0"), c.Passed ? "yes" : "no", c.Reason)),
     ];
 
     /// <summary>Writes README.md and a CSV file for each part that was measured.</summary>
@@ -116,7 +116,7 @@ public sealed class BenchReport(BenchMachine machine, BenchSettings settings, Be
         text.Append("Error: the largest of the rows' ‖out − ref‖/‖ref‖, against the CPU backend in fp32. The reasons of the tolerances are in checks.csv.\n\n");
         text.Append("| operation | format | shape | error | tolerance | |\n|---|---|---|---:|---:|---|\n");
         foreach (var c in results.Checks!)
-            text.Append(Invariant($"| {c.Operation} | {c.Format} | {c.Shape} | {c.Error:e1} | {c.Tolerance:e1} | {(c.Passed ? "ok" : "**failed**")} |\n"));
+            text.Append(Invariant($"| {c.Operation} | {c.Format} | {c.Shape} | {c.Error:0.0e-0} | {c.Tolerance:0.0e-0} | {(c.Passed ? "ok" : "**failed**")} |\n"));
         return text.Append('\n').ToString();
     }
 

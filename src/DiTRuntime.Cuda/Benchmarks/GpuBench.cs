@@ -28,7 +28,7 @@ public sealed class GpuBench(IGpuDevice device, IKernelCompiler compiler, BenchS
     public BenchResults Run(CancellationToken cancellation = default)
     {
         var prepared = new PreparedKernels(compiler);
-        var specs = Specs();
+        var specs = Plan(device.Properties, settings);
         Note(string.Create(CultureInfo.InvariantCulture, $"compiling {specs.Count} kernels where they are not in the cache"));
         prepared.Add(specs, cancellation);
         var results = new BenchResults();
@@ -80,7 +80,7 @@ public sealed class GpuBench(IGpuDevice device, IKernelCompiler compiler, BenchS
         foreach (var check in KernelChecks.All(settings))
         {
             var result = KernelChecks.Run(check, settings, backend, reference);
-            Note(string.Create(CultureInfo.InvariantCulture, $"check {check}: {result.Error:e1} of {result.Tolerance:e1}{(result.Passed ? "" : ": FAILED")}"));
+            Note(string.Create(CultureInfo.InvariantCulture, $"check {check}: {result.Error:0.0e-0} of {result.Tolerance:0.0e-0}{(result.Passed ? "" : ": FAILED")}"));
             results.Add(result);
         }
 
@@ -88,10 +88,12 @@ public sealed class GpuBench(IGpuDevice device, IKernelCompiler compiler, BenchS
     }
 
     /// <summary>The kernels that the run will launch, found by carrying it out on a device that runs nothing; so they are compiled side by side.</summary>
-    private List<KernelSpec> Specs()
+    /// <param name="properties">The device.</param>
+    /// <param name="settings">What is measured.</param>
+    internal static IReadOnlyList<KernelSpec> Plan(GpuProperties properties, BenchSettings settings)
     {
         var collector = new SpecCollector();
-        var planned = new PlanningDevice(device.Properties);
+        var planned = new PlanningDevice(properties);
         var once = settings with { Rounds = 1 };
         if (settings.Checks)
         {

@@ -100,6 +100,7 @@ internal sealed partial class KernelTimes
         var (samples, side, values) = (rows / config.TokenCount, config.InputSize, config.PatchSize * config.PatchSize * config.OutChannels);
         var layer = owned.Add(backend.Prepare(_layers.Make("final_layer.linear", values, config.HiddenSize, LayerFormat.Dense), LinearUse.FinishStep));
         var modulation = Modulation(owned, samples);
+        var rowOfSample = owned.Add(backend.Allocate(ElementType.I32, StepsOfRotation, samples));
         var normed = owned.Add(backend.AllocateActivations(null, samples, config.TokenCount, config.HiddenSize));
         var (patches, prediction) = (Floats(owned, samples, config.TokenCount, values), Floats(owned, samples, config.OutChannels, side, side));
         var updates = new SampleUpdate[samples / 2 * StepsOfRotation];
@@ -115,7 +116,8 @@ internal sealed partial class KernelTimes
         {
             var (tokens, latents) = (Input(owned, null, samples, config.TokenCount, config.HiddenSize), Floats(owned, samples / 2, config.InChannels, side, side));
             var table = owned.Add(backend.Prepare(updates, samples / 2));
-            return () => backend.FinishStep(new StepEnd(tokens, modulation, 1e-6f, layer, normed, patches, prediction, table, null, latents));
+            var ownModulation = modulation with { RowOfSample = rowOfSample, Step = table.Step };
+            return () => backend.FinishStep(new StepEnd(tokens, ownModulation, 1e-6f, layer, normed, patches, prediction, table, null, latents));
         });
         return new KernelTime("final layer+update", "f16", Width(config.HiddenSize), rows, _timer.Launches(launches, settings.Rounds), 0, bytes, copies, null);
     }

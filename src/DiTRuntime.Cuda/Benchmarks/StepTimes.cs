@@ -87,7 +87,7 @@ internal sealed class StepTimes(IGpuDevice device, IKernelCompiler compiler, Ben
         Array.Fill(labels, Label);
         using var batch = new SamplingBatch(model, new SamplingSettings(plan, new ImageNoise(0), 4, 3), [.. Enumerable.Range(0, step.Batch)], labels);
         var times = timer.Rounds(batch.Step, settings.Rounds);
-        var driverBytes = freeBefore - device.Memory.FreeBytes;
+        var (driverBytes, ownBytes) = (freeBefore - device.Memory.FreeBytes, backend.PeakBytes);
 
         using var table = new ModulationTable(backend, config, 2 * StepTime.StepsPerImage);
         var timesteps = new int[table.RowCount];
@@ -98,7 +98,7 @@ internal sealed class StepTimes(IGpuDevice device, IKernelCompiler compiler, Ben
         {
             Milliseconds = times,
             DriverBytes = driverBytes,
-            OwnBytes = backend.PeakBytes,
+            OwnBytes = ownBytes,
             TableMilliseconds = timer.Rounds(() => model.Conditioner.Fill(timesteps, conditions, table), settings.Rounds),
         };
     }
