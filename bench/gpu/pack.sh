@@ -1,10 +1,18 @@
 #!/usr/bin/env bash
 # Packs `dit` as one self-contained file (linux-x64: no .NET needed there) with the scripts of this folder, for a GPU machine without a network.
 #
-#   bench/gpu/pack.sh [FOLDER]        FOLDER: .build/gpu-pack when absent; replaced if it is an earlier pack
+#   bench/gpu/pack.sh [--lean] [FOLDER]
+#
+#   --lean     without the built-in digit model, which the benchmark does not need
+#   FOLDER     .build/gpu-pack when absent; replaced if it is an earlier pack
 set -euo pipefail
 
 root="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." && pwd)"
+lean=no
+if [[ "${1:-}" == --lean ]]; then
+    lean=yes
+    shift
+fi
 pack="${1:-$root/.build/gpu-pack}"
 limit_mib=60
 
@@ -15,14 +23,17 @@ fi
 
 rm -rf "$pack"
 mkdir -p "$pack"
-# Not trimmed: options are read and JSON is written by reflection, which trimming warns of.
+{ git -C "$root" describe --always --dirty --abbrev=12 2>/dev/null || echo unknown; } >"$pack/COMMIT"
+# Only the platform's own assemblies are trimmed. The analysis warns of reflection in ours, which are kept whole.
 dotnet publish "$root/src/DiTRuntime.Cli/DiTRuntime.Cli.csproj" -c Release -r linux-x64 --self-contained true -v quiet --nologo -o "$pack" \
+    --artifacts-path "$root/.build/gpu-pack-build" \
     -p:PublishSingleFile=true -p:EnableCompressionInSingleFile=true -p:IncludeNativeLibrariesForSelfExtract=true \
-    -p:InvariantGlobalization=true -p:DebugType=none -p:GenerateDocumentationFile=false
+    -p:InvariantGlobalization=true -p:DebugType=none \
+    -p:PublishTrimmed=true -p:TrimMode=partial -p:EnableTrimAnalyzer=false -p:SuppressTrimAnalysisWarnings=true -p:JsonSerializerIsReflectionEnabledByDefault=true
 rm -f "$pack"/*.pdb "$pack"/*.xml
 cp "$root"/bench/gpu/run.sh "$root"/bench/gpu/peer_torch.py "$pack"/
-{ git -C "$root" describe --always --dirty --abbrev=12 2>/dev/null || echo unknown; } >"$pack/COMMIT"
 
+[[ "$lean" == no ]] || rm -r "$pack/models"
 "$pack/dit" --help >/dev/null
 kib="$(du -sk "$pack" | cut -f1)"
 echo "$pack: $((kib / 1024)).$((kib % 1024 * 10 / 1024)) MiB, commit $(cat "$pack/COMMIT")"
