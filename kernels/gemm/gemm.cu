@@ -16,17 +16,18 @@
 #include "gemm/stage_copy.cuh"
 #include "gemm/stage_product.cuh"
 
-// The tile a block computes, and the stages it passes through: first those of the corrections, then those of the codes.
+// The tile a block computes, and the stages it passes through: those of the corrections, which have negative numbers, then those of
+// the codes from 0 on.
 struct tile_walk {
     const dit_gemm& args;
     int first_row, last_row, first_record;  // the last row that exists is counted from the first
-    int correction_stages, stage_count;
+    int correction_stages, code_stages;
 
     DIT_DEVICE explicit tile_walk(const dit_gemm& a) : args(a), first_row(static_cast<int>(block_y()) * TILE_M), first_record(static_cast<int>(block_x()) * kRecords) {
         last_row = args.rows - 1 - first_row;
         correction_stages = 0;
         if constexpr (kInteger) correction_stages = (args.weight.correction_steps + kCorrectionReads - 1) / kCorrectionReads;
-        stage_count = correction_stages + (args.weight.steps + kReads - 1) / kReads;
+        code_stages = (args.weight.steps + kReads - 1) / kReads;
     }
 
     DIT_DEVICE int first_group(int code_stage) const { return kWholeGroups ? code_stage * kStageGroups : GROUP == 0 ? 0 : code_stage / kGroupStages; }
@@ -49,7 +50,7 @@ struct tile_walk {
             // Halves lie without gaps: pieces of the padding between groups are zero, the others move up.
             const int value = byte / 2, group = GROUP == 0 || !kWeightOnly ? 0 : value / (GROUP == 0 ? 1 : kGroupPitch);
             const int offset = value - group * kGroupPitch, k = group * GROUP + offset;
-            valid = k < args.weight.inputs && (group == 0 && GROUP == 0 || offset < GROUP || !kWeightOnly);
+            valid = k < args.weight.inputs && (GROUP == 0 || !kWeightOnly || offset < GROUP);
             byte = 2 * k;
         }
         copy::run(at, args.input + static_cast<long long>(static_cast<int>(recomputed(first_row))) * args.input_stride + byte, args.input_stride, last_row, valid);
@@ -59,29 +60,29 @@ struct tile_walk {
 
     // past_corrections: whether the stage is known to be none of theirs.
     template <bool past_corrections> DIT_DEVICE void copy(int at, int stage) const {
-        if (!past_corrections && stage < correction_stages) copy_corrections(at, stage);
-        else if (stage < stage_count) copy_codes(at, stage - correction_stages);
+        if (!past_corrections && stage < 0) copy_corrections(at, stage + correction_stages);
+        else if (stage < code_stages) copy_codes(at, stage);
         cp_async_commit();
     }
 
-    DIT_DEVICE bool has_codes(int stage) const { return stage >= correction_stages && stage < stage_count; }
+    DIT_DEVICE bool has_codes(int stage) const { return stage >= 0 && stage < code_stages; }
 };
 
 // Stages go round in STAGES places of shared memory: while one is computed, that of STAGES - 1 later is copied to where the last one was.
 struct stage_ring {
     const tile_walk& walk;
     row_scales& rows;
-    int stage = 0;
+    int stage;
     int place = 0, filled = (STAGES - 1) * kStageBytes;
 
-    DIT_DEVICE stage_ring(const tile_walk& w, row_scales& r) : walk(w), rows(r) {}
+    DIT_DEVICE stage_ring(const tile_walk& w, row_scales& r) : walk(w), rows(r), stage(-w.correction_stages) {}
 
     // Where the stage lies, whose copies have arrived for all threads; all are done with the one before it.
     template <bool past_corrections> DIT_DEVICE int begin() {
         cp_async_wait<STAGES - 2>();
         block_sync();
         walk.copy<past_corrections>(filled, stage + STAGES - 1);
-        if (has_rows()) rows.load(walk.args, walk.first_row, walk.first_group(stage + STAGES - 1 - walk.correction_stages));
+        if (has_rows()) rows.load(walk.args, walk.first_row, walk.first_group(stage + STAGES - 1));
         return place;
     }
 
@@ -100,19 +101,20 @@ DIT_KERNEL(gemm_kernel, dit_gemm, kThreads) {
     warp_sums sums = {};
     [[maybe_unused]] row_scales rows;
 
-    for (int stage = 0; stage < STAGES - 1; ++stage) {
-        walk.copy<!kInteger>(stage * kStageBytes, stage);
+    for (int place = 0; place < STAGES - 1; ++place) {
+        const int stage = place - walk.correction_stages;
+        walk.copy<!kInteger>(place * kStageBytes, stage);
         if constexpr (kInteger) {
             if (walk.has_codes(stage)) {
-                rows.load(args, walk.first_row, walk.first_group(stage - walk.correction_stages));
-                rows.store(stage * kStageBytes + kRowScalesAt);
+                rows.load(args, walk.first_row, walk.first_group(stage));
+                rows.store(place * kStageBytes + kRowScalesAt);
             }
         }
     }
 
     stage_ring ring(walk, rows);
     if constexpr (kInteger) {
-        while (ring.stage < walk.correction_stages) {
+        while (ring.stage < 0) {
             const int at = ring.begin<false>();
             multiply_halves<kCorrectionReads>(at, warp, sums);
             ring.end();
@@ -122,9 +124,9 @@ DIT_KERNEL(gemm_kernel, dit_gemm, kThreads) {
         s32 integers[kRowTiles][kColumnTiles][4];
 #pragma unroll
         for (int i = 0; i < kRowTiles; ++i) clear(integers[i]);
-        for (int part = 1; ring.stage < walk.stage_count;) {
+        for (int part = 1; ring.stage < walk.code_stages;) {
             const int at = ring.begin<true>();
-            const bool last = GROUP == 0 ? ring.stage == walk.stage_count - 1 : part == kGroupStages;
+            const bool last = GROUP == 0 ? ring.stage == walk.code_stages - 1 : part == kGroupStages;
             multiply_part_of_group(at, warp, integers, last, sums);
             part = last ? 1 : part + 1;
             ring.end();
@@ -136,7 +138,7 @@ DIT_KERNEL(gemm_kernel, dit_gemm, kThreads) {
             else if constexpr (kWeightOnly) multiply_dequantized(at, warp, sums);
             else multiply_halves<KSTEPS>(at, warp, sums);
             ring.end();
-        } while (ring.stage < walk.stage_count);
+        } while (ring.stage < walk.code_stages);
     }
 
     cp_async_wait<0>();

@@ -16,19 +16,22 @@ internal static class CliApplication
     public static int Run(IReadOnlyList<string> arguments, CliConsole console, CancellationToken cancellation)
     {
         var common = new CommonOptions();
-        var root = CreateRoot(common, console, cancellation);
+        Session? session = null;
+        var root = CreateRoot(common, parse => session = common.Open(parse, console, cancellation));
         // A word that begins with @ is a file name like any other.
         var parse = root.Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
         try
         {
             if (parse.Action is ParseErrorAction or null) throw new UsageException(ParseProblem(parse));
-            return parse.Invoke(new InvocationConfiguration
+            var code = parse.Invoke(new InvocationConfiguration
             {
                 Output = console.Out,
                 Error = console.Error,
                 EnableDefaultExceptionHandler = false,
                 ProcessTerminationTimeout = null,
             });
+            session?.Conclude();
+            return code;
         }
         catch (Exception e)
         {
@@ -36,21 +39,20 @@ internal static class CliApplication
         }
     }
 
-    private static RootCommand CreateRoot(CommonOptions common, CliConsole console, CancellationToken cancellation)
+    private static RootCommand CreateRoot(CommonOptions common, Func<ParseResult, Session> open)
     {
         var root = new RootCommand("Runs class-conditional diffusion transformers (DiT-XL/2 and its family) without Python.");
         common.AddTo(root);
-        Session Open(ParseResult parse) => common.Open(parse, console, cancellation);
-        root.Add(GenerateCommand.Create(Open));
-        root.Add(QuantizeCommand.Create(Open));
-        root.Add(InspectCommand.Create(Open));
-        root.Add(ForwardCommand.Create(Open));
-        root.Add(SynthesizeCommand.Create(Open));
-        root.Add(VerifyCommand.Create(Open));
-        root.Add(EvalCommand.Create(Open));
-        root.Add(DevicesCommand.Create(Open));
-        root.Add(BenchCommand.Create(Open));
-        root.Add(KernelsCommand.Create(Open, KernelPlan.For));
+        root.Add(GenerateCommand.Create(open));
+        root.Add(QuantizeCommand.Create(open));
+        root.Add(InspectCommand.Create(open));
+        root.Add(ForwardCommand.Create(open));
+        root.Add(SynthesizeCommand.Create(open));
+        root.Add(VerifyCommand.Create(open));
+        root.Add(EvalCommand.Create(open));
+        root.Add(DevicesCommand.Create(open));
+        root.Add(BenchCommand.Create(open));
+        root.Add(KernelsCommand.Create(open, KernelPlan.For));
         return root;
     }
 

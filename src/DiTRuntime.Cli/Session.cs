@@ -13,6 +13,8 @@ internal sealed class Session(CliConsole console, CancellationToken cancellation
 {
     private static readonly JsonSerializerOptions s_json = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
+    private string? _announcement;
+
     /// <summary>The value of --backend.</summary>
     public required string BackendName { get; init; }
 
@@ -49,6 +51,20 @@ internal sealed class Session(CliConsole console, CancellationToken cancellation
         return backend;
     }
 
+    /// <summary>Says what --backend auto took, if the run has not said it yet.</summary>
+    public void Conclude()
+    {
+        if (_announcement is { } line) Note(line);
+        _announcement = null;
+    }
+
+    /// <summary>A person hears it at once; a script at the end of a run that went well, because one that fails writes its error and nothing else.</summary>
+    private void Announce(string line)
+    {
+        if (console.ErrorIsTerminal) Note(line);
+        else _announcement = line;
+    }
+
     private CpuBackend CreateCpu() => CpuBackend.Create(new CpuOptions(ThreadCount));
 
     private IDiTBackend CreateAny(CudaOptions? options)
@@ -56,13 +72,13 @@ internal sealed class Session(CliConsole console, CancellationToken cancellation
         try
         {
             var gpu = CudaEngine.OpenGpu(options);
-            Note($"backend: {gpu.Description}");
+            Announce($"backend: {gpu.Description}");
             return gpu;
         }
         catch (GpuUnavailableException e)
         {
             var cpu = CreateCpu();
-            Note($"backend: {cpu.Description} (no GPU: {e.Message})");
+            Announce($"backend: {cpu.Description} (no GPU: {e.Message})");
             return cpu;
         }
     }

@@ -69,7 +69,7 @@ public sealed partial class CudaBackend : IDiTBackend
 
     /// <inheritdoc/>
     public string Description => string.Create(
-        CultureInfo.InvariantCulture, $"{Name}: {_device.Properties.Name}, sm_{_device.Properties.Architecture}, {_device.Properties.MultiprocessorCount} multiprocessors; {Compiler.Identity}");
+        CultureInfo.InvariantCulture, $"{Name}: {_device.Properties.Name}, sm_{_device.Properties.Architecture}, {_device.Properties.MultiprocessorCount} multiprocessors, kernels by {Compiler.Name}");
 
     /// <inheritdoc/>
     public CancellationToken Cancellation { get; set; }

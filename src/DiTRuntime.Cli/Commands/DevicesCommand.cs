@@ -65,8 +65,7 @@ internal static class DevicesCommand
     private static Finding Emulator() => Find(() =>
     {
         var compiler = new HostCompiler();
-        // What follows are the processor and the options, for the cache.
-        return new Finding(compiler.Identity.Split(", target ")[0], null, null);
+        return new Finding(compiler.Name, null, null);
     });
 
     private static Finding Find(Func<Finding> look)

@@ -27,7 +27,7 @@ public sealed record BenchMachine(GpuProperties Device, long MemoryBytes, string
             device.Properties,
             device.Memory.TotalBytes,
             Variable("DIT_DRIVER") is { } driver ? $"{driver}, {cuda}" : cuda,
-            string.Join(' ', compiler.Identity.Split(' ').Take(3)),
+            compiler.Name,
             Variable("DIT_COMMIT") ?? "unknown",
             DateTime.UtcNow,
             commandLine);

@@ -15,6 +15,9 @@ public sealed class CachingCompiler(IKernelCompiler inner, KernelCache cache, IR
     public int CompiledCount => _compiled;
 
     /// <inheritdoc/>
+    public string Name => inner.Name;
+
+    /// <inheritdoc/>
     public string Identity => inner.Identity;
 
     /// <inheritdoc/>

@@ -36,6 +36,11 @@ public sealed class HostCompiler : IKernelCompiler
 
     /// <inheritdoc/>
     /// <exception cref="GpuUnavailableException">There is no C++ compiler here.</exception>
+    // What follows in the identity are the processor and the options, for the cache.
+    public string Name => Identity.Split(", target ")[0];
+
+    /// <inheritdoc/>
+    /// <exception cref="GpuUnavailableException">There is no C++ compiler here.</exception>
     public string Identity => _compiler.Value.Identity;
 
     /// <inheritdoc/>

@@ -5,6 +5,9 @@ namespace DiTRuntime.Cuda.Compilation;
 /// <summary>Turns a kernel's source into what a device loads. Safe to call from several threads.</summary>
 public interface IKernelCompiler
 {
+    /// <summary>What people call it: "NVRTC 12.4".</summary>
+    string Name => Identity;
+
     /// <summary>Which compiler, which version, for which target; part of the cache's key.</summary>
     string Identity { get; }
 

@@ -48,6 +48,9 @@ public sealed class NvrtcCompiler : IKernelCompiler
     public TargetArchitecture Target { get; }
 
     /// <inheritdoc/>
+    public string Name => string.Create(CultureInfo.InvariantCulture, $"NVRTC {_library.Version.Major}.{_library.Version.Minor}");
+
+    /// <inheritdoc/>
     public string Identity { get; }
 
     /// <inheritdoc/>

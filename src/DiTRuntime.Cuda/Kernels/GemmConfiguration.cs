@@ -26,6 +26,9 @@ internal readonly record struct GemmConfiguration(GemmTile Tile, int StageSteps,
     /// <summary>Registers of a thread beside its sums: fragments, scales, addresses.</summary>
     private const int OtherRegisters = 100;
 
+    /// <summary>Sums of a thread that leave room for what any format needs beside them.</summary>
+    private const int SumsOfAnyFormat = 64;
+
     /// <summary>Tiles by warps of 64×64, 64×48, 64×32, 32×48 and 32×32.</summary>
     private static readonly GemmTile[] s_tiles =
     [
@@ -39,7 +42,7 @@ internal readonly record struct GemmConfiguration(GemmTile Tile, int StageSteps,
     public static bool CanQuantizeOutput(int outputs, ActivationFormat format)
     {
         var grid = format.Grid(outputs);
-        return outputs % 4 == 0 && grid.Size % 4 == 0 && Array.Exists(s_tiles, tile => Holds(tile, grid));
+        return outputs % 4 == 0 && grid.Size % 4 == 0 && Array.Exists(s_tiles, tile => tile.Sums <= SumsOfAnyFormat && Holds(tile, grid));
     }
 
     /// <summary>The fastest tile by a model of the device: waves of blocks, each block as slow as its warps' tiles are small.</summary>
@@ -49,15 +52,18 @@ internal readonly record struct GemmConfiguration(GemmTile Tile, int StageSteps,
     {
         GemmConfiguration? best = null;
         var bestTime = double.PositiveInfinity;
+        var layout = problem.Layer.Layout;
         foreach (var tile in s_tiles)
         {
-            if (!Fits(tile, problem)) continue;
-            for (var stages = 2; stages <= 4; stages++)
+            foreach (var steps in new[] { StepsOfStage(layout), UnitOf(layout) })
             {
-                var configuration = new GemmConfiguration(tile, StepsOfStage(problem.Layer.Layout), stages);
-                var time = configuration.Time(problem, device);
-                if (time >= bestTime) continue;
-                (best, bestTime) = (configuration, time);
+                for (var stages = 2; stages <= 4; stages++)
+                {
+                    var configuration = new GemmConfiguration(tile, steps, stages);
+                    var time = configuration.Fits(problem) ? configuration.Time(problem, device) : double.PositiveInfinity;
+                    if (time >= bestTime) continue;
+                    (best, bestTime) = (configuration, time);
+                }
             }
         }
 
@@ -83,7 +89,7 @@ internal readonly record struct GemmConfiguration(GemmTile Tile, int StageSteps,
         if (layout.Format == GemmFormat.F16 || layout.Grid.Count == 1) return 4;
         var group = StepsOfGroup(layout);
         if (group <= 2) return 4;
-        var unit = layout.Format.IsWeightOnly() ? 2 : 1;
+        var unit = UnitOf(layout);
         for (var steps = layout.Format.IsWeightOnly() ? 6 : 5; steps > unit; steps--)
             if (group % steps == 0 && steps % unit == 0) return steps;
         return unit;
@@ -93,18 +99,23 @@ internal readonly record struct GemmConfiguration(GemmTile Tile, int StageSteps,
     private static int StepsOfGroup(WeightLayout layout) =>
         layout.Format == GemmFormat.F16 || layout.Grid.Count == 1 ? int.MaxValue : layout.Pitch / (layout.Format.IsInteger() ? 32 : 16);
 
+    /// <summary>The fewest k steps a stage can have: weight-only codes are stored for two.</summary>
+    private static int UnitOf(WeightLayout layout) => layout.Format.IsWeightOnly() ? 2 : 1;
+
     /// <summary>Whether the registers suffice, and an output group lies inside the tile.</summary>
-    private static bool Fits(GemmTile tile, in GemmProblem problem)
+    private bool Fits(in GemmProblem problem)
     {
         var layout = problem.Layer.Layout;
         var limit = layout.Format switch
         {
             GemmFormat.F16 => 128,
-            GemmFormat.W8A16 or GemmFormat.W4A16 => 64,
-            // The columns of a whole group take registers; so do, as many again, the integer sums of one that spans stages.
-            _ => StepsOfGroup(layout) <= 4 ? 96 : 64,
+            // The columns of a group that a stage holds take registers; so do, as many again, the integer sums of one that spans stages.
+            // Cutting codes apart, and copies that six warps share unevenly, do too: together they spill.
+            GemmFormat.W8A8 or GemmFormat.W4A8 when StepsOfGroup(layout) is var group && group <= 4 && StageSteps % group == 0
+                && (layout.Format == GemmFormat.W8A8 || Tile.WarpColumns != 3) => 96,
+            _ => SumsOfAnyFormat,
         };
-        return tile.Sums <= limit && (problem.Epilogue != GemmEpilogue.Quantize || Holds(tile, problem.OutputFormat!.Grid(problem.Layer.Outputs)));
+        return Tile.Sums <= limit && (problem.Epilogue != GemmEpilogue.Quantize || Holds(Tile, problem.OutputFormat!.Grid(problem.Layer.Outputs)));
     }
 
     private static bool Holds(GemmTile tile, GroupGrid grid) => grid.Count == 1 ? grid.Size <= tile.Columns : tile.Columns % grid.Size == 0;
@@ -126,7 +137,7 @@ internal readonly record struct GemmConfiguration(GemmTile Tile, int StageSteps,
         var (rows, columns) = (Tile.Rows / Tile.WarpRows, Tile.Columns / Tile.WarpColumns);
         var slowness = 1 + 12.0 * (1.0 / rows + 1.0 / columns);
         var warps = resident * Tile.Threads / 32;
-        return units * (double)Tile.Rows * Tile.Columns * slowness * (1 + 1.0 / warps) * (Stages switch { 2 => 1.15, 3 => 1.03, _ => 1.0 });
+        return units * (double)Tile.Rows * Tile.Columns * slowness * (1 + 1.0 / warps) * (1 + 0.5 / StageSteps) * (Stages switch { 2 => 1.15, 3 => 1.03, _ => 1.0 });
     }
 
     private static int Ceiling(int value, int divisor) => (value + divisor - 1) / divisor;

@@ -18,8 +18,8 @@ public static class KernelPlan
     /// <param name="openDecoder">Makes the model's decoder on a backend, or null for none.</param>
     public static IReadOnlyList<KernelSpec> For(Func<DiTWeights> open, TargetArchitecture target, Func<Backends.IDiTBackend, IImageDecoder>? openDecoder)
     {
-        var collector = new SpecCollector();
-        using var backend = new CudaBackend(new PlanningDevice(GpuModels.Typical(target.Number)), collector);
+        var compiler = new PlanningCompiler();
+        using var backend = new CudaBackend(new PlanningDevice(GpuModels.Typical(target.Number)), compiler);
         using var model = new DiTModel(open(), backend, Compatibility.Official);
         var config = model.Config;
         foreach (var batch in Batches)
@@ -42,23 +42,9 @@ public static class KernelPlan
             decoder.Decode(new float[config.LatentCount], config.InputSize, config.InputSize, new float[PixelCount(decoder, config)]);
         }
 
-        return [.. collector.Specs];
+        return [.. compiler.Specs];
     }
 
     internal static int PixelCount(IImageDecoder decoder, DiTConfig config) =>
         config.InputSize * config.InputSize * decoder.UpscaleFactor * decoder.UpscaleFactor * decoder.ImageChannels;
-
-    /// <summary>Writes down what it is asked to compile.</summary>
-    private sealed class SpecCollector : IKernelCompiler
-    {
-        public List<KernelSpec> Specs { get; } = [];
-
-        public string Identity => "plan";
-
-        public KernelImage Compile(KernelSpec spec)
-        {
-            Specs.Add(spec);
-            return new KernelImage(spec.Text, [], "");
-        }
-    }
 }

@@ -1,6 +1,5 @@
 using System.Globalization;
 using DiTRuntime.Backends;
-using DiTRuntime.Cuda.Compilation;
 using DiTRuntime.Cuda.Devices;
 using DiTRuntime.Decoding;
 using DiTRuntime.Models;
@@ -55,7 +54,7 @@ public sealed record MemoryPlan(WeightResidency Residency, int TileSide, long De
     public static MemoryPlan Of(GpuProperties device, PlannedRun run, WeightResidency residency, int tileSide)
     {
         // In the order of a run: decoder, model, batch; then the decoder's work once the batch is given back.
-        using var backend = new CudaBackend(new PlanningDevice(device), new NoCompiler());
+        using var backend = new CudaBackend(new PlanningDevice(device), new PlanningCompiler());
         using var decoder = run.OpenDecoder?.Invoke(backend);
         var decoderBytes = backend.UsedBytes;
         using var model = new DiTModel(run.OpenWeights(), backend, run.Compatibility, residency: residency);
@@ -73,13 +72,6 @@ public sealed record MemoryPlan(WeightResidency Residency, int TileSide, long De
     }
 
     private static string Megabytes(long bytes) => string.Create(CultureInfo.InvariantCulture, $"{(bytes + 999_999) / 1_000_000:N0} MB");
-
-    private sealed class NoCompiler : IKernelCompiler
-    {
-        public string Identity => "plan";
-
-        public KernelImage Compile(KernelSpec spec) => new(spec.Text, [], "");
-    }
 }
 
 /// <summary>A run to be planned.</summary>

@@ -60,7 +60,7 @@ public sealed class CommandLineTests
     [TestCase("--cfg-scale NaN: expected a number", "generate", "--cfg-scale", "NaN")]
     [TestCase("--noise pink: expected image or batch", "generate", "--noise", "pink")]
     [TestCase("--compat other: expected official or diffusers", "generate", "--compat", "other")]
-    [TestCase("--backend gpu: expected auto or cpu", "generate", "--backend", "gpu")]
+    [TestCase("--backend gpu: expected auto, cpu, cuda or emulated", "generate", "--backend", "gpu")]
     [TestCase("-4 threads", "generate", "--threads", "-4")]
     [TestCase("unknown model DiT-Q/2", "synthesize", "--model", "DiT-Q/2", "-o", "x.safetensors")]
     [TestCase("--image-size 100", "synthesize", "--model", "DiT-S/2", "--image-size", "100", "-o", "x.safetensors")]
@@ -68,10 +68,29 @@ public sealed class CommandLineTests
     public void A_command_line_that_makes_no_sense_ends_with_2_and_one_line(string found, params string[] arguments) =>
         CliRunner.Run(arguments).Failed(ExitCode.Usage, found);
 
-    [TestCase("cuda")]
-    [TestCase("emulated")]
-    public void A_backend_of_other_builds_ends_with_5(string backend) =>
-        CliRunner.Run("generate", "--backend", backend).Failed(ExitCode.Unsupported, backend, "not in this build");
+    [Test]
+    public void A_missing_driver_ends_with_5_and_says_what_was_searched()
+    {
+        using (new EnvironmentVariable("DIT_LIBCUDA", "/nowhere/libcuda.so.1"))
+            CliRunner.Run("generate", "--backend", "cuda").Failed(ExitCode.Unsupported, "/nowhere/libcuda.so.1");
+    }
+
+    [Test]
+    public void Auto_says_what_it_took_and_why()
+    {
+        using var folder = new TemporaryFolder();
+        using (new EnvironmentVariable("DIT_LIBCUDA", "/nowhere/libcuda.so.1"))
+        {
+            string[] arguments = ["generate", "--class-labels", "3", "--steps", "1", "--out", folder["x.png"]];
+            Assert.That(CliRunner.Run(arguments).Succeeded().Error, Does.Match(@"^backend: cpu: .* \(no GPU: .*/nowhere/libcuda\.so\.1.*\)\n$"));
+            Assert.That(CliRunner.Run([.. arguments, "--quiet"]).Succeeded().Error, Is.Empty);
+            Assert.That(CliRunner.Run([.. arguments, "--backend", "cpu"]).Succeeded().Error, Is.Empty);
+        }
+    }
+
+    [Test]
+    public void A_limit_on_GPU_memory_needs_a_GPU() =>
+        CliRunner.Run("generate", "--backend", "cpu", "--max-vram", "100").Failed(ExitCode.Usage, "--max-vram", "cpu");
 
     [Test]
     public void A_word_with_an_at_sign_is_a_file_name_not_a_list_of_arguments() =>

@@ -199,7 +199,7 @@ public sealed class GenerateTests
         Assert.That(json.GetProperty("settings").GetProperty("steps").GetInt32(), Is.EqualTo(3));
     }
 
-    private static CliResult Generate(params string[] arguments) => CliRunner.Run(["generate", .. arguments]);
+    private static CliResult Generate(params string[] arguments) => CliRunner.Run(["generate", "--backend", "cpu", .. arguments]);
 
     /// <summary>Three steps of the built-in model, at guidance scale 2 where nothing else is said.</summary>
     private static CliResult Digits(params string[] arguments)

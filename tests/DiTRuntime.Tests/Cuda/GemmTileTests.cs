@@ -9,6 +9,9 @@ internal sealed class GemmTileTests
 {
     private const int Rows = 131, Outputs = 208;
 
+    /// <summary>The part that is also computed alone: rows from both halves of several fragments.</summary>
+    private const int First = 90, Count = 21;
+
     private static readonly GemmTile[] s_tiles = [new(128, 192, 2, 4), new(128, 96, 2, 2), new(128, 128, 2, 4)];
 
     [TestCase(8, 128, 0)]
@@ -23,8 +26,8 @@ internal sealed class GemmTileTests
         using var input = new GemmInput(Rows, layer.Grid, random);
         using var prepared = layer.Pack(quantizesInput: true);
         var all = GemmRun.Floats(prepared, input.Upload(0, Rows), Rows, s_tiles[tile].With(prepared, stages: 3));
-        var some = GemmRun.Floats(prepared, input.Upload(97, 3), 3, GemmRun.SmallTile.With(prepared));
-        Assert.That(some, Is.EqualTo(all[(97 * Outputs)..(100 * Outputs)]));
+        var some = GemmRun.Floats(prepared, input.Upload(First, Count), Count, GemmRun.SmallTile.With(prepared));
+        Assert.That(some, Is.EqualTo(all[(First * Outputs)..((First + Count) * Outputs)]));
     }
 
     [Test]
@@ -55,9 +58,9 @@ internal sealed class GemmTileTests
         using var layer = packer.Pack(weights.Linear(Outputs, 333));
         var x = weights.Values(Rows * 333);
         using var input = GemmRun.Halves(x, Rows, 333);
-        using var part = GemmRun.Halves(x[(97 * 333)..(100 * 333)], 3, 333);
+        using var part = GemmRun.Halves(x[(First * 333)..((First + Count) * 333)], Count, 333);
         var all = GemmRun.Floats(layer, input.Pointer, Rows, new GemmTile(128, 256, 2, 4).With(layer, stages: 4));
-        Assert.That(GemmRun.Floats(layer, part.Pointer, 3, GemmRun.SmallTile.With(layer, stages: 3)), Is.EqualTo(all[(97 * Outputs)..(100 * Outputs)]));
+        Assert.That(GemmRun.Floats(layer, part.Pointer, Count, GemmRun.SmallTile.With(layer, stages: 3)), Is.EqualTo(all[(First * Outputs)..((First + Count) * Outputs)]));
     }
 
     [Test]
@@ -68,8 +71,8 @@ internal sealed class GemmTileTests
         using var layer = new GemmLayer(Outputs, 384, 4, 128, random).Pack(quantizesInput: false);
         var x = weights.Values(Rows * 384);
         using var input = GemmRun.Halves(x, Rows, 384);
-        using var part = GemmRun.Halves(x[(97 * 384)..(100 * 384)], 3, 384);
+        using var part = GemmRun.Halves(x[(First * 384)..((First + Count) * 384)], Count, 384);
         var all = GemmRun.Floats(layer, input.Pointer, Rows, s_tiles[2].With(layer, stages: 3));
-        Assert.That(GemmRun.Floats(layer, part.Pointer, 3, GemmRun.SmallTile.With(layer)), Is.EqualTo(all[(97 * Outputs)..(100 * Outputs)]));
+        Assert.That(GemmRun.Floats(layer, part.Pointer, Count, GemmRun.SmallTile.With(layer)), Is.EqualTo(all[(First * Outputs)..((First + Count) * Outputs)]));
     }
 }

@@ -14,7 +14,7 @@ internal sealed class EngineFaultTests
 {
     [TestCase(1 << 20)]
     [TestCase(6 << 20)]
-    [TestCase(18 << 20)]
+    [TestCase(17 << 20)]
     public void Out_of_memory_while_loading_leaves_nothing_behind(int memoryBytes)
     {
         using var device = Device(memoryBytes);

@@ -1,5 +1,4 @@
 using DiTRuntime.Cuda;
-using DiTRuntime.Cuda.Compilation;
 using DiTRuntime.Cuda.Devices;
 using DiTRuntime.Cuda.Planning;
 using DiTRuntime.Models;
@@ -42,19 +41,12 @@ internal sealed class LaunchListTests
     private static List<RecordedLaunch> Step(DiTWeights weights)
     {
         using var recorder = new RecordingDevice(new PlanningDevice(GpuModels.Typical(90)));
-        using var backend = new CudaBackend(recorder, new NoCompiler());
+        using var backend = new CudaBackend(recorder, new PlanningCompiler());
         using var model = new DiTModel(weights, backend, Compatibility.Official);
         var plan = SamplingPlan.Create("ddim", TimestepSpacing.Leading.Respace(NoiseSchedule.Linear(), 4), 0, model.Config.LearnsVariance);
         using var batch = new SamplingBatch(model, new SamplingSettings(plan, new ImageNoise(5), 2, 1), [0], [3]);
         batch.Step();
         batch.Step();
         return [.. recorder.Graphs.Single().OfType<RecordedLaunch>()];
-    }
-
-    private sealed class NoCompiler : IKernelCompiler
-    {
-        public string Identity => "none";
-
-        public KernelImage Compile(KernelSpec spec) => new(spec.Text, [], "");
     }
 }
