@@ -3,6 +3,7 @@ using System.Globalization;
 using DiTRuntime.Backends.Cpu;
 using DiTRuntime.Cuda.Compilation;
 using DiTRuntime.Cuda.Devices;
+using DiTRuntime.Cuda.Planning;
 
 namespace DiTRuntime.Cuda.Benchmarks;
 
@@ -92,7 +93,7 @@ public sealed class GpuBench(IGpuDevice device, IKernelCompiler compiler, BenchS
     /// <param name="settings">What is measured.</param>
     internal static IReadOnlyList<KernelSpec> Plan(GpuProperties properties, BenchSettings settings)
     {
-        var collector = new SpecCollector();
+        var collector = new PlanningCompiler();
         var planned = new PlanningDevice(properties);
         var once = settings with { Rounds = 1 };
         if (settings.Checks)
@@ -121,23 +122,12 @@ public sealed class GpuBench(IGpuDevice device, IKernelCompiler compiler, BenchS
         return [.. collector.Specs.Distinct()];
     }
 
-    private sealed class SpecCollector : IKernelCompiler
-    {
-        public List<KernelSpec> Specs { get; } = [];
-
-        public string Identity => "plan";
-
-        public KernelImage Compile(KernelSpec spec)
-        {
-            Specs.Add(spec);
-            return new KernelImage(spec.Text, [], "");
-        }
-    }
-
     /// <summary>Kernels compiled before they are asked for.</summary>
     private sealed class PreparedKernels(IKernelCompiler inner) : IKernelCompiler
     {
         private readonly ConcurrentDictionary<KernelSpec, KernelImage> _images = [];
+
+        public string Name => inner.Name;
 
         public string Identity => inner.Identity;
 
