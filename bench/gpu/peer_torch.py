@@ -5,7 +5,7 @@ A plain model of its own: adaLN-Zero blocks, scaled_dot_product_attention, rando
 on three channels and the DDIM update. Unlike DiTRuntime's, it computes the adaLN modulation in every step, as the published code does.
 
 Times by CUDA events, medians with the 10th and 90th percentile. Writes peer_torch.csv with the columns of steps.csv, and the section "PyTorch" of
-README.md, with the ratio to steps.csv where that lies beside it. Needs nothing but torch; without a GPU, --quick runs a tiny model on the processor.
+README.md, with the ratio to steps.csv where that lies beside it. Needs nothing but torch 2.2 or newer; without a GPU, --quick runs a tiny model on the processor.
 
     python3 peer_torch.py --out DIR [--quick] [--rounds 20] [--modes eager,compile,compile+graph]
 """
@@ -149,14 +149,16 @@ def rows_of(shape, size, batches, modes, rounds, device, dtype):
         torch.manual_seed(0)
         with torch.device(device):
             model = DiT(side, **shape).to(dtype).eval()
-        if mode.startswith("compile"):
-            torch._dynamo.reset()
-            # Block by block: all blocks share one compilation a shape, which takes seconds where the whole model takes minutes.
-            for block in model.blocks:
-                block.compile(dynamic=False)
+        is_compiled = False
         for batch in batches:
             row = dict.fromkeys(COLUMNS, "") | {"engine": "torch " + torch.__version__, "mode": mode, "format": str(dtype).replace("torch.float", "f"), "image_size": size, "batch": batch}
             try:
+                if mode.startswith("compile") and not is_compiled:
+                    torch.compiler.reset()
+                    # Block by block: all blocks share one compilation a shape, which takes seconds where the whole model takes minutes.
+                    for block in model.blocks:
+                        block.compile(dynamic=False)
+                    is_compiled = True
                 latents = torch.randn(batch, 4, side, side, device=device)
                 t = torch.full((2 * batch,), 500, device=device)
                 y = torch.tensor([1] * batch + [shape["classes"]] * batch, device=device)
@@ -165,7 +167,7 @@ def rows_of(shape, size, batches, modes, rounds, device, dtype):
                     # A factor below one keeps the latents finite however often they are updated.
                     latents.copy_(guided_step(model, latents, t, y, 0.9, -0.1))
 
-                median, low, high = measure(replayed(step) if mode.endswith("graph") else step, rounds, device)
+                median, low, high = measure(replayed(step) if mode.endswith("+graph") else step, rounds, device)
                 assert torch.isfinite(latents).all(), "the latents are not finite"
                 row |= {"ms_median": f"{median:.4f}", "ms_p10": f"{low:.4f}", "ms_p90": f"{high:.4f}", "rounds": rounds, "images_per_s": f"{1000 * batch / (STEPS_PER_IMAGE * median):.3f}"}
                 if device != "cpu":
