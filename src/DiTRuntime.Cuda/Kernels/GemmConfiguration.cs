@@ -42,7 +42,10 @@ internal readonly record struct GemmConfiguration(GemmTile Tile, int StageSteps,
     public static bool CanQuantizeOutput(int outputs, ActivationFormat format)
     {
         var grid = format.Grid(outputs);
-        return outputs % 4 == 0 && grid.Size % 4 == 0 && Array.Exists(s_tiles, tile => tile.Sums <= SumsOfAnyFormat && Holds(tile, grid));
+        if (outputs % 4 != 0 || grid.Size % 4 != 0) return false;
+        foreach (var tile in s_tiles)
+            if (tile.Sums <= SumsOfAnyFormat && Holds(tile, grid)) return true;
+        return false;
     }
 
     /// <summary>The fastest tile by a model of the device: waves of blocks, each block as slow as its warps' tiles are small.</summary>
@@ -53,9 +56,10 @@ internal readonly record struct GemmConfiguration(GemmTile Tile, int StageSteps,
         GemmConfiguration? best = null;
         var bestTime = double.PositiveInfinity;
         var layout = problem.Layer.Layout;
+        ReadOnlySpan<int> stageSteps = [StepsOfStage(layout), UnitOf(layout)];
         foreach (var tile in s_tiles)
         {
-            foreach (var steps in new[] { StepsOfStage(layout), UnitOf(layout) })
+            foreach (var steps in stageSteps)
             {
                 for (var stages = 2; stages <= 4; stages++)
                 {

@@ -56,6 +56,7 @@ public sealed class AttentionTests
     [TestCase(257, 4, 72, 288, false)]
     [TestCase(17, 4, 24, 36, true)]
     [TestCase(100, 2, 96, 0, false)]
+    [TestCase(20, 16, 72, 0, false)]
     public void Quantizing_gives_the_bits_of_quantizing_the_halves(int tokens, int heads, int headSize, int group, bool isStatic)
     {
         const int Batch = 2;
@@ -81,11 +82,11 @@ public sealed class AttentionTests
     }
 
     [Test]
-    public void It_quantizes_where_whole_groups_lie_in_four_heads()
+    public void It_quantizes_where_whole_groups_lie_in_four_heads_or_a_group_is_the_row()
     {
         const int Shared = 99 * 1024;
-        foreach (var group in (int[])[72, 96, 144, 288, 36]) Assert.That(AttentionKernel.CanQuantize(16, 72, new ActivationFormat(group), Shared), $"group {group}");
-        foreach (var group in (int[])[0, 128, 64, 1152]) Assert.That(AttentionKernel.CanQuantize(16, 72, new ActivationFormat(group), Shared), Is.False, $"group {group}");
+        foreach (var group in (int[])[72, 96, 144, 288, 36, 0, 1152]) Assert.That(AttentionKernel.CanQuantize(16, 72, new ActivationFormat(group), Shared), $"group {group}");
+        foreach (var group in (int[])[128, 64, 576]) Assert.That(AttentionKernel.CanQuantize(16, 72, new ActivationFormat(group), Shared), Is.False, $"group {group}");
         Assert.That(AttentionKernel.CanQuantize(16, 128, new ActivationFormat(512), Shared), "with fewer queries a block");
         Assert.That(AttentionKernel.CanQuantize(16, 128, new ActivationFormat(512), 48 * 1024), Is.False, "shared memory");
         Assert.That(AttentionKernel.CanQuantize(1, 512, new ActivationFormat(0), Shared), Is.False, "wide heads");

@@ -47,6 +47,34 @@ internal sealed class TinyModel : IDisposable
         return values;
     }
 
+    /// <summary>The tokens after the embedding and after each block are the published ones.</summary>
+    public void AssertBlocks(double tolerance)
+    {
+        string[] names = ["forward.tokens0", "forward.block0", "forward.block1"];
+        var seen = 0;
+        Forward(Expected.F32("forward.x"), Integers("forward.t"), Integers("forward.y"), (block, tokens) =>
+        {
+            Assert.That(Relative.Error(Read(tokens), Expected.F32(names[block + 1])), Is.LessThanOrEqualTo(tolerance), names[block + 1]);
+            seen++;
+        });
+        Assert.That(seen, Is.EqualTo(names.Length));
+    }
+
+    /// <summary>Each of four samples comes out alone as it does among the others.</summary>
+    public void AssertSamplesAreIndependent()
+    {
+        var (x, t, y) = (Expected.F32("forward.x"), Integers("forward.t"), Integers("forward.y"));
+        var together = Forward(x, t, y);
+        for (var i = 0; i < 4; i++)
+        {
+            var alone = Forward(x[(i * x.Length / 4)..((i + 1) * x.Length / 4)], [t[i]], [y[i]]);
+            Assert.That(alone.AsSpan().SequenceEqual(together.AsSpan(i * alone.Length, alone.Length)), $"sample {i}");
+        }
+    }
+
+    /// <summary>Whole numbers of the goldens.</summary>
+    public static int[] Integers(string name) => [.. Expected.I64(name).Select(v => (int)v)];
+
     public void Dispose()
     {
         Model.Dispose();

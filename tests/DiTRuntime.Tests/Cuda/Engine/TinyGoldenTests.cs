@@ -21,7 +21,7 @@ internal sealed class TinyGoldenTests
     public void Forward_agrees_with_the_published_model([Values("official.pt", "diffusers")] string layout)
     {
         using var tiny = new TinyModel(EmulatedEngine.Create(), layout);
-        var output = tiny.Forward(Expected.F32("forward.x"), Integers("forward.t"), Integers("forward.y"));
+        var output = tiny.Forward(Expected.F32("forward.x"), TinyModel.Integers("forward.t"), TinyModel.Integers("forward.y"));
         Assert.That(Relative.Error(output, Expected.F32("forward.out")), Is.LessThanOrEqualTo(ForwardTolerance));
     }
 
@@ -29,22 +29,15 @@ internal sealed class TinyGoldenTests
     public void Every_block_agrees_with_the_published_model()
     {
         using var tiny = new TinyModel(EmulatedEngine.Create());
-        string[] names = ["forward.tokens0", "forward.block0", "forward.block1"];
-        var seen = 0;
-        tiny.Forward(Expected.F32("forward.x"), Integers("forward.t"), Integers("forward.y"), (block, tokens) =>
-        {
-            Assert.That(Relative.Error(tiny.Read(tokens), Expected.F32(names[block + 1])), Is.LessThanOrEqualTo(ForwardTolerance), names[block + 1]);
-            seen++;
-        });
-        Assert.That(seen, Is.EqualTo(names.Length));
+        tiny.AssertBlocks(ForwardTolerance);
     }
 
     [Test]
     public void Guidance_agrees_with_the_published_model()
     {
         using var tiny = new TinyModel(EmulatedEngine.Create());
-        var timestep = Integers("cfg.t")[0];
-        var output = new DiTForward(tiny.Model).Guided(Expected.F32("cfg.z"), [timestep, timestep], Integers("cfg.labels"), Expected.F32("cfg.scale")[0]);
+        var timestep = TinyModel.Integers("cfg.t")[0];
+        var output = new DiTForward(tiny.Model).Guided(Expected.F32("cfg.z"), [timestep, timestep], TinyModel.Integers("cfg.labels"), Expected.F32("cfg.scale")[0]);
         // Guidance multiplies the difference of two predictions by its scale, their errors too.
         Assert.That(Relative.Error(output, Expected.F32("cfg.out")), Is.LessThanOrEqualTo(4 * ForwardTolerance));
     }
@@ -59,7 +52,7 @@ internal sealed class TinyGoldenTests
         var plan = SamplingPlan.Create(sampler, TimestepSpacing.Parse(spacing).Respace(NoiseSchedule.Linear(), 10), eta, learnsVariance: true);
         var noise = Expected.Names.Contains($"{golden}.noise") ? Expected.F32($"{golden}.noise") : [];
         var settings = new SamplingSettings(plan, new GivenNoise(Expected.F32("cfg.z"), noise), Expected.F32("cfg.scale")[0], 3);
-        using var batch = new SamplingBatch(tiny.Model, settings, [0, 1], Integers("cfg.labels"));
+        using var batch = new SamplingBatch(tiny.Model, settings, [0, 1], TinyModel.Integers("cfg.labels"));
         var trajectory = Expected.F32($"{golden}.trajectory");
         var latents = new float[trajectory.Length / 10];
         for (var step = 0; step < 10; step++)
@@ -74,14 +67,6 @@ internal sealed class TinyGoldenTests
     public void Sample_has_the_same_bits_in_any_batch()
     {
         using var tiny = new TinyModel(EmulatedEngine.Create());
-        var (x, t, y) = (Expected.F32("forward.x"), Integers("forward.t"), Integers("forward.y"));
-        var together = tiny.Forward(x, t, y);
-        for (var i = 0; i < 4; i++)
-        {
-            var alone = tiny.Forward(x[(i * x.Length / 4)..((i + 1) * x.Length / 4)], [t[i]], [y[i]]);
-            Assert.That(alone.AsSpan().SequenceEqual(together.AsSpan(i * alone.Length, alone.Length)), $"sample {i}");
-        }
+        tiny.AssertSamplesAreIndependent();
     }
-
-    private static int[] Integers(string name) => [.. Expected.I64(name).Select(v => (int)v)];
 }
