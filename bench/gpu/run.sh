@@ -76,12 +76,13 @@ if [[ "$sanitize" == yes ]]; then
     sanitizer="$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)"
     # The kernels are compiled first, so that the sanitizer watches them alone.
     "$dit" bench --backend "$backend" --quick --only check --quiet --out "$out/sanitize" "${extra[@]}"
+    status=0
     for tool in memcheck racecheck; do
         echo "== $tool"
         "$sanitizer" --tool "$tool" --error-exitcode 9 --print-limit 20 \
-            "$dit" bench --backend "$backend" --quick --only check --quiet --out "$out/sanitize" "${extra[@]}" 2>&1 | tee "$out/$tool.log" | tail -n 25
+            "$dit" bench --backend "$backend" --quick --only check --quiet --out "$out/sanitize" "${extra[@]}" 2>&1 | tee "$out/$tool.log" | tail -n 25 || status=$?
     done
-    exit
+    exit "$status"
 fi
 
 begun=$SECONDS
