@@ -51,6 +51,7 @@ internal static class CliApplication
         root.Add(VerifyCommand.Create(open));
         root.Add(EvalCommand.Create(open));
         root.Add(DevicesCommand.Create(open));
+        root.Add(BenchCommand.Create(open));
         root.Add(KernelsCommand.Create(open, KernelPlan.For));
         return root;
     }
