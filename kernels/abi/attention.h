@@ -9,8 +9,8 @@ typedef struct {
     dit_activation quantized;  // out; unused when not quantized
     s32 batch;                 // B
     s32 heads;
-    s32 tokens;                // T
-    f32 score_scale;           // log2(e)/sqrt(D)
+    s32 tokens;       // T
+    f32 score_scale;  // log2(e)/sqrt(D)
 } dit_attention;
 
 #endif

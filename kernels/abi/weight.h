@@ -17,9 +17,9 @@
 #include "abi/types.h"
 
 typedef struct {
-    const u8* records;     // u8 [record_count, record_bytes]
-    s32 record_bytes;      // a multiple of 16, as the three below
-    s32 corrections_at;    // offsets inside a record
+    const u8* records;   // u8 [record_count, record_bytes]
+    s32 record_bytes;    // a multiple of 16, as the three below
+    s32 corrections_at;  // offsets inside a record
     s32 scales_at;
     s32 bias_at;
     s32 record_count;      // ceil(N/16)

@@ -70,7 +70,15 @@ struct tile_stream {
     row_loader<16, 32> query_loader;
 
     DIT_DEVICE tile_stream(const dit_attention& arguments, s32 sample, s32 first_head, s32 head_count, s32 query)
-        : args(arguments), heads(head_count), first_query(query), tile(0), is_value(false), fill(0), drain(0), tile_loader(thread_index()), query_loader(lane_index()) {
+        : args(arguments),
+          heads(head_count),
+          first_query(query),
+          tile(0),
+          is_value(false),
+          fill(0),
+          drain(0),
+          tile_loader(thread_index()),
+          query_loader(lane_index()) {
         const long long head_values = static_cast<long long>(args.tokens) * HEAD_SIZE;
         part_values = args.batch * args.heads * head_values;
         queries = args.qkv + (sample * args.heads + first_head) * head_values;
@@ -298,10 +306,11 @@ DIT_KERNEL(attention_kernel, dit_attention, kThreads) {
                 words[r][i + 1] = pair.y;
             }
         }
-        quantizer::run(args.quantized, first_row + row, first_head * HEAD_SIZE / grid::size, unit_count, scratch + warp_index() * quantizer::scratch_bytes, [&](int r, int i) {
-            const f32x2 pair = half2_to_floats(words[r][i / 2]);
-            return i % 2 == 0 ? pair.x : pair.y;
-        });
+        quantizer::run(args.quantized, first_row + row, first_head * HEAD_SIZE / grid::size, unit_count, scratch + warp_index() * quantizer::scratch_bytes,
+                       [&](int r, int i) {
+                           const f32x2 pair = half2_to_floats(words[r][i / 2]);
+                           return i % 2 == 0 ? pair.x : pair.y;
+                       });
     }
 #else
     for (u32 i = lane; i < 16 * kUnits; i += 32) {

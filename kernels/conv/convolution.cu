@@ -21,7 +21,7 @@ constexpr int kRowTiles = kWarpM / 16, kColumnPairs = kWarpN / 16;  // of mma_f1
 constexpr int kPixelBytes = TILE_M * kDepth * 2, kWeightBytes = TILE_N * kDepth * 2, kStageBytes = kPixelBytes + kWeightBytes;
 constexpr int kPixelCopies = TILE_M * 4 / kThreads;  // of 16 bytes, by each thread, for one stage
 constexpr int kWeightCopies = (TILE_N * 4 + kThreads - 1) / kThreads;
-constexpr int kTurnPitch = (kWarpN + 8) * 4;         // bytes of a row of sums; 8 more, so that the quads of a warp write different banks
+constexpr int kTurnPitch = (kWarpN + 8) * 4;  // bytes of a row of sums; 8 more, so that the quads of a warp write different banks
 static_assert(kPixelCopies * kThreads == TILE_M * 4 && kWarpM % 16 == 0 && kWarpN % 16 == 0, "tiles divide evenly among warps and threads");
 static_assert(WARPS_M * WARPS_N * 16 * kTurnPitch <= kStages * kStageBytes, "the rows being turned fit where the stages were");
 
@@ -29,8 +29,8 @@ static_assert(WARPS_M * WARPS_N * 16 * kTurnPitch <= kStages * kStageBytes, "the
 struct gather {
     s32 first_pixel[kPixelCopies];  // of the sample, in the input
     s32 y[kPixelCopies], x[kPixelCopies];
-    s32 tap_y, tap_x, channel;      // of the next chunk, taps from -k/2
-    const f16* weights;             // of the next chunk, this thread's first copy
+    s32 tap_y, tap_x, channel;  // of the next chunk, taps from -k/2
+    const f16* weights;         // of the next chunk, this thread's first copy
 };
 
 DIT_DEVICE gather begin(const dit_convolution& args, s32 first_row, s32 first_column, s32 chunk_count) {
@@ -85,9 +85,7 @@ DIT_DEVICE void load_stage(const dit_convolution& args, gather& at, s32 first_co
 }
 
 // Clears what lies beyond Cin in two halves that begin at `channel`: padding in memory may hold anything, and NaN times zero is NaN.
-DIT_DEVICE u32 mask_tail(u32 halves, s32 channel, s32 inputs) {
-    return channel + 1 < inputs ? halves : channel < inputs ? halves & 0xffffu : 0u;
-}
+DIT_DEVICE u32 mask_tail(u32 halves, s32 channel, s32 inputs) { return channel + 1 < inputs ? halves : channel < inputs ? halves & 0xffffu : 0u; }
 
 // channel: of the chunk's first column.
 DIT_DEVICE void multiply_stage(u32 stage, s32 channel, s32 inputs, f32 (&sums)[kRowTiles][2 * kColumnPairs][4]) {

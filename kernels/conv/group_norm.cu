@@ -12,7 +12,7 @@
 #include "conv/activation.cuh"
 
 constexpr int kThreads = 512, kTeam = 16, kTeams = kThreads / kTeam;  // threads that join the moments of one group
-constexpr int kUnroll = 4;                                           // loads in flight
+constexpr int kUnroll = 4;                                            // loads in flight
 
 // What is known of some values: how many, their mean, the sum of squared deviations from it.
 struct moments {

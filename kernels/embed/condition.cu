@@ -38,8 +38,8 @@ DIT_KERNEL(condition_kernel, dit_condition, kThreads) {
 DIT_DEVICE f32x2 cosine_and_sine(f32 x) {
     const s32 quarter = round_to_int(x * 0.636619772f);
     const f32 k = static_cast<f32>(-quarter);
-    f32 r = fused_multiply_add(k, 1.5703125f, x);               // pi/2 to 8 bits: exact products
-    r = fused_multiply_add(k, 4.837512969970703125e-4f, r);     // the next 12
+    f32 r = fused_multiply_add(k, 1.5703125f, x);            // pi/2 to 8 bits: exact products
+    r = fused_multiply_add(k, 4.837512969970703125e-4f, r);  // the next 12
     r = fused_multiply_add(k, 7.549789948768648e-8f, r);
     const f32 z = r * r;
     f32 s = fused_multiply_add(z, 2.75573192e-6f, -1.98412698e-4f);

@@ -59,7 +59,8 @@ DIT_KERNEL(patch_embed_kernel, dit_patch_embed, kThreads) {
 #pragma unroll
     for (int row = 0; row < kPatches; row++) {
         if (row >= static_cast<int>(count)) break;
-        const f32x2 position = global_load_readonly(reinterpret_cast<const f32x2*>(args.positions + static_cast<long long>((first_row + row) % tokens) * HIDDEN + column));
+        const f32x2 position =
+            global_load_readonly(reinterpret_cast<const f32x2*>(args.positions + static_cast<long long>((first_row + row) % tokens) * HIDDEN + column));
         const u32 packed = floats_to_half2(sums[row][0] + bias.x + position.x, sums[row][1] + bias.y + position.y);
         global_store(reinterpret_cast<u32*>(args.tokens + static_cast<long long>(first_row + row) * HIDDEN + column), packed);
     }

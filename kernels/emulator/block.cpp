@@ -75,8 +75,8 @@ void block_runner::diverge(meeting what, DIT_SITE) {
     const fiber& other = fibers_[w.first + w.order[0]];
     const char* name = kMeetingNames[static_cast<u32>(what)];
     if (w.exited > 0) fail(text("waits at %s for its warp, but thread %u has exited: divergent", name, other.index), file, line);
-    fail(text("is at %s while thread %u of its warp waits at %s%s: divergent", name, other.index, where(other).c_str(), w.what == what ? " of another form" : ""),
-         file, line);
+    fail(text("is at %s while thread %u of its warp waits at %s%s: divergent", name, other.index, where(other).c_str(), w.what == what ? " of another form" : ""), file,
+         line);
 }
 
 void block_runner::block_sync(DIT_SITE) {
@@ -114,9 +114,7 @@ void block_runner::next_warp() {
     resume(fibers_[w.first + w.order[w.position]]);
 }
 
-std::string block_runner::where(const fiber& at) const {
-    return text("%s (%s:%u)", kMeetingNames[static_cast<u32>(at.home->what)], at.file, at.line);
-}
+std::string block_runner::where(const fiber& at) const { return text("%s (%s:%u)", kMeetingNames[static_cast<u32>(at.home->what)], at.file, at.line); }
 
 void block_runner::fail(const std::string& problem, DIT_SITE) {
     if (file && file[0] == '.' && file[1] == '/') file += 2;
@@ -160,14 +158,29 @@ void block_runner::check_shared(hazard found, u64 other, u32 offset, u32 size, b
     const char* barrier = thread / kWarp == self().index / kWarp ? "warp_sync or block_sync" : "block_sync";
     std::string why;
     switch (found) {
-        case hazard::none: return;
-        case hazard::outside: why = text("out of bounds: the block has %u", memory.size()); break;
-        case hazard::misaligned: why = "misaligned"; break;
-        case hazard::unwritten: why = "that no thread has written yet"; break;
-        case hazard::in_flight: why = text("where a cp.async of thread %u has not been waited for", thread); break;
-        case hazard::read_after_write: why = text("that thread %u wrote, with no %s since: race", thread, barrier); break;
-        case hazard::write_after_write: why = text("that thread %u wrote too, with no %s between: race", thread, barrier); break;
-        case hazard::write_after_read: why = text("that thread %u read, with no %s between: race", thread, barrier); break;
+        case hazard::none:
+            return;
+        case hazard::outside:
+            why = text("out of bounds: the block has %u", memory.size());
+            break;
+        case hazard::misaligned:
+            why = "misaligned";
+            break;
+        case hazard::unwritten:
+            why = "that no thread has written yet";
+            break;
+        case hazard::in_flight:
+            why = text("where a cp.async of thread %u has not been waited for", thread);
+            break;
+        case hazard::read_after_write:
+            why = text("that thread %u wrote, with no %s since: race", thread, barrier);
+            break;
+        case hazard::write_after_write:
+            why = text("that thread %u wrote too, with no %s between: race", thread, barrier);
+            break;
+        case hazard::write_after_read:
+            why = text("that thread %u read, with no %s between: race", thread, barrier);
+            break;
     }
     fail(what + " " + why, file, line);
 }

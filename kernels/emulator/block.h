@@ -40,17 +40,17 @@ struct fiber : thread_view {
     u32 lane;
     const char* file;  // where it waits
     u32 line;
-    std::vector<async_copy> copies;   // asynchronous copies not waited for, oldest first
-    std::vector<u32> groups;          // how many of them each committed group ends with
+    std::vector<async_copy> copies;  // asynchronous copies not waited for, oldest first
+    std::vector<u32> groups;         // how many of them each committed group ends with
 };
 
 struct warp {
     u32 index, first;
     u8 order[kWarp];
-    u32 position;                     // in order: who runs
+    u32 position;  // in order: who runs
     u32 arrived, exited, barriers;
     meeting what;
-    u32 variant;                      // of a meeting: lanes must agree in it
+    u32 variant;  // of a meeting: lanes must agree in it
     alignas(64) u32 a[4][kWarp];
     u32 b[2][kWarp], d[4][kWarp];
     u64 value[kWarp];

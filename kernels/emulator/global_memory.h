@@ -22,8 +22,7 @@ public:
         mprotect(static_cast<char*>(p) + mapped - kGuard, kGuard, PROT_NONE);
         std::memset(p, 0xff, bytes);
         const range buffer{reinterpret_cast<u64>(p), bytes};
-        freed_.erase(std::remove_if(freed_.begin(), freed_.end(),
-                                    [&](const range& r) { return r.begin < buffer.begin + mapped && buffer.begin < r.begin + r.length; }),
+        freed_.erase(std::remove_if(freed_.begin(), freed_.end(), [&](const range& r) { return r.begin < buffer.begin + mapped && buffer.begin < r.begin + r.length; }),
                      freed_.end());
         live_.insert(after(buffer.begin), buffer);
         generation_++;
@@ -58,8 +57,7 @@ public:
     // Where an address lies that no live buffer holds.
     std::string describe(u64 address) const {
         for (const range& r : freed_)
-            if (address >= r.begin && address - r.begin < r.length)
-                return text("byte %llu of a buffer of %llu bytes that was freed", address - r.begin, r.length);
+            if (address >= r.begin && address - r.begin < r.length) return text("byte %llu of a buffer of %llu bytes that was freed", address - r.begin, r.length);
         for (const range& r : live_) {
             if (address >= r.begin && address - r.begin < r.length + kGuard) return text("byte %llu of a buffer of %llu bytes", address - r.begin, r.length);
             if (address < r.begin && r.begin - address <= kGuard / 2) return text("%llu bytes before a buffer of %llu bytes", r.begin - address, r.length);

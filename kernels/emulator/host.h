@@ -16,5 +16,5 @@ DIT_EXPORT void* dit_emulator_open(const char* path, char* message, s32 capacity
 DIT_EXPORT void dit_emulator_close(void* library);
 DIT_EXPORT void* dit_emulator_symbol(void* library, const char* name);
 // limits: what DIT_KERNEL exports beside the kernel. grid: 3 numbers.
-DIT_EXPORT s32 dit_emulator_launch(emulator::device* d, void (*entry)(const void*), const char* name, const u32* limits, const u32* grid, u32 threads,
-                                   u32 shared_bytes, u64 seed, s32 checks, const void* arguments, u32 argument_bytes, char* message, s32 capacity);
+DIT_EXPORT s32 dit_emulator_launch(emulator::device* d, void (*entry)(const void*), const char* name, const u32* limits, const u32* grid, u32 threads, u32 shared_bytes,
+                                   u64 seed, s32 checks, const void* arguments, u32 argument_bytes, char* message, s32 capacity);

@@ -10,7 +10,7 @@
 
 // The kernel itself, and beside it what the runtime compares a launch with: bytes of the struct, most threads of a block.
 #define DIT_KERNEL(name, Arguments, threads)                                                     \
-    static_assert(sizeof(Arguments) <= 4096, "constant memory holds 4096 bytes of arguments");    \
+    static_assert(sizeof(Arguments) <= 4096, "constant memory holds 4096 bytes of arguments");   \
     static void name##_body(const Arguments& args);                                              \
     DIT_EXPORT const u32 name##_limits[2];                                                       \
     const u32 name##_limits[2] = {sizeof(Arguments), threads};                                   \
@@ -60,8 +60,7 @@ template <class T> DIT_DEVICE T* checked(T* p, bool write, DIT_SITE) {
     const u64 address = reinterpret_cast<u64>(p);
     const range& near = dit_current_thread->block->recent[(address >> 12) % kRecentRanges];
     const u64 at = address - near.begin;
-    if (__builtin_expect(at >= near.length || at > near.length - sizeof(T) || address % sizeof(T) != 0, false))
-        dit_emulator_global(p, sizeof(T), write, file, line);
+    if (__builtin_expect(at >= near.length || at > near.length - sizeof(T) || address % sizeof(T) != 0, false)) dit_emulator_global(p, sizeof(T), write, file, line);
     return p;
 }
 template <class T> DIT_DEVICE T exchanged(T v, u32 operand, shuffle_kind kind, DIT_SITE) {
@@ -109,19 +108,13 @@ template <class T> DIT_DEVICE T global_load_readonly(const T* p, DIT_CALLER) { r
 
 // ---- shared memory ----
 
-template <class T> DIT_DEVICE T shared_load(u32 offset, DIT_CALLER) {
-    return *static_cast<const T*>(dit_emulator_shared(offset, sizeof(T), false, file, line));
-}
-template <class T> DIT_DEVICE void shared_store(u32 offset, T v, DIT_CALLER) {
-    *static_cast<T*>(dit_emulator_shared(offset, sizeof(T), true, file, line)) = v;
-}
+template <class T> DIT_DEVICE T shared_load(u32 offset, DIT_CALLER) { return *static_cast<const T*>(dit_emulator_shared(offset, sizeof(T), false, file, line)); }
+template <class T> DIT_DEVICE void shared_store(u32 offset, T v, DIT_CALLER) { *static_cast<T*>(dit_emulator_shared(offset, sizeof(T), true, file, line)) = v; }
 DIT_DEVICE u32 shared_address(u32 offset) { return offset; }
 
 // ---- asynchronous copies to shared memory ----
 
-DIT_DEVICE void cp_async_16(u32 offset, const void* source, bool valid = true, DIT_CALLER) {
-    dit_emulator_cp_async(offset, source, valid, file, line);
-}
+DIT_DEVICE void cp_async_16(u32 offset, const void* source, bool valid = true, DIT_CALLER) { dit_emulator_cp_async(offset, source, valid, file, line); }
 DIT_DEVICE void cp_async_commit() { dit_emulator_cp_async_commit(); }
 template <int pending> DIT_DEVICE void cp_async_wait() { dit_emulator_cp_async_wait(pending); }
 
@@ -148,15 +141,9 @@ DIT_DEVICE void ldmatrix_x2(u32 offset, u32 (&r)[2], DIT_CALLER) { dit_emulator_
 DIT_DEVICE void ldmatrix_x4_transposed(u32 offset, u32 (&r)[4], DIT_CALLER) { dit_emulator_ldmatrix(offset, r, 4, true, file, line); }
 DIT_DEVICE void ldmatrix_x2_transposed(u32 offset, u32 (&r)[2], DIT_CALLER) { dit_emulator_ldmatrix(offset, r, 2, true, file, line); }
 DIT_DEVICE void mma_f16(f32 (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, DIT_CALLER) { dit_emulator_mma_f16(d, a, b0, b1, file, line); }
-DIT_DEVICE void mma_s8_s8(s32 (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, DIT_CALLER) {
-    dit_emulator_mma_integer(d, a, b0, b1, true, true, file, line);
-}
-DIT_DEVICE void mma_u8_s8(s32 (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, DIT_CALLER) {
-    dit_emulator_mma_integer(d, a, b0, b1, false, true, file, line);
-}
-DIT_DEVICE void mma_u8_u8(s32 (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, DIT_CALLER) {
-    dit_emulator_mma_integer(d, a, b0, b1, false, false, file, line);
-}
+DIT_DEVICE void mma_s8_s8(s32 (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, DIT_CALLER) { dit_emulator_mma_integer(d, a, b0, b1, true, true, file, line); }
+DIT_DEVICE void mma_u8_s8(s32 (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, DIT_CALLER) { dit_emulator_mma_integer(d, a, b0, b1, false, true, file, line); }
+DIT_DEVICE void mma_u8_u8(s32 (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, DIT_CALLER) { dit_emulator_mma_integer(d, a, b0, b1, false, false, file, line); }
 
 // ---- conversions ----
 

@@ -146,8 +146,8 @@ void* dit_emulator_open(const char* path, char* message, s32 capacity) {
 void dit_emulator_close(void* library) { dlclose(library); }
 void* dit_emulator_symbol(void* library, const char* name) { return dlsym(library, name); }
 
-s32 dit_emulator_launch(device* d, void (*entry)(const void*), const char* name, const u32* limits, const u32* grid, u32 threads, u32 shared_bytes,
-                                   u64 seed, s32 checks, const void* arguments, u32 argument_bytes, char* message, s32 capacity) {
+s32 dit_emulator_launch(device* d, void (*entry)(const void*), const char* name, const u32* limits, const u32* grid, u32 threads, u32 shared_bytes, u64 seed, s32 checks,
+                        const void* arguments, u32 argument_bytes, char* message, s32 capacity) {
     const std::lock_guard<std::mutex> hold(d->use);
     std::string problem;
     if (argument_bytes != limits[0])

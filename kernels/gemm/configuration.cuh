@@ -57,7 +57,7 @@ constexpr int kCorrectionReads = KSTEPS * kLaneBytes < 16 ? 1 : KSTEPS * kLaneBy
 // ldmatrix reads at once lie in different banks.
 constexpr int kRowPitch = KSTEPS * kStepBytes + 16;
 constexpr int kFragmentsAt = TILE_M * kRowPitch;
-constexpr int kLongestLane = kInteger && kCorrectionReads * 16 > kReads * kLaneBytes ? kCorrectionReads * 16 : kReads * kLaneBytes;
+constexpr int kLongestLane = kInteger && kCorrectionReads * 16 > kReads* kLaneBytes ? kCorrectionReads * 16 : kReads* kLaneBytes;
 constexpr int kFragmentBytes = kRecords * 32 * kLongestLane;
 constexpr int kColumnScalesAt = kFragmentsAt + kFragmentBytes;
 constexpr int kRowScalesAt = kColumnScalesAt + (FORMAT == kF16 ? 0 : kStageGroups * TILE_N * 4);

@@ -196,6 +196,8 @@ template <class grid> DIT_DEVICE void quantize_slice(const dit_gemm& args, int s
 
 // A slice: the m16 tile `slice` of every warp, through shared memory that no one needs any more.
 DIT_DEVICE void finish_slice(const dit_gemm& args, int slice, int first_row, int first_column) {
-    if constexpr (EPILOGUE == kQuantize) quantize_slice<group_grid<OUTPUTS, OUTPUT_GROUP>>(args, slice, first_row, first_column);
-    else store_pieces(args, slice, first_row, first_column);
+    if constexpr (EPILOGUE == kQuantize)
+        quantize_slice<group_grid<OUTPUTS, OUTPUT_GROUP>>(args, slice, first_row, first_column);
+    else
+        store_pieces(args, slice, first_row, first_column);
 }

@@ -60,8 +60,10 @@ struct tile_walk {
 
     // past_corrections: whether the stage is known to be none of theirs.
     template <bool past_corrections> DIT_DEVICE void copy(int at, int stage) const {
-        if (!past_corrections && stage < 0) copy_corrections(at, stage + correction_stages);
-        else if (stage < code_stages) copy_codes(at, stage);
+        if (!past_corrections && stage < 0)
+            copy_corrections(at, stage + correction_stages);
+        else if (stage < code_stages)
+            copy_codes(at, stage);
         cp_async_commit();
     }
 
@@ -134,9 +136,12 @@ DIT_KERNEL(gemm_kernel, dit_gemm, kThreads) {
     } else {
         do {
             const int at = ring.begin<true>();
-            if constexpr (kInteger) multiply_whole_groups(at, warp, sums);
-            else if constexpr (kWeightOnly) multiply_dequantized(at, warp, sums);
-            else multiply_halves<KSTEPS>(at, warp, sums);
+            if constexpr (kInteger)
+                multiply_whole_groups(at, warp, sums);
+            else if constexpr (kWeightOnly)
+                multiply_dequantized(at, warp, sums);
+            else
+                multiply_halves<KSTEPS>(at, warp, sums);
             ring.end();
         } while (ring.stage < walk.code_stages);
     }

@@ -20,8 +20,7 @@ template <int steps> struct row_copy {
         for (u32 pass = 0; pass < kPasses; ++pass) {
             const u32 r = row + pass * kRowsAtOnce;
             const u32 existing = r < last_row ? r : last_row;
-            if (active && (TILE_M % kRowsAtOnce == 0 || r < TILE_M))
-                cp_async_16(at + r * kRowPitch + column(), source + existing * stride, valid);
+            if (active && (TILE_M % kRowsAtOnce == 0 || r < TILE_M)) cp_async_16(at + r * kRowPitch + column(), source + existing * stride, valid);
         }
     }
 };
@@ -32,7 +31,8 @@ template <int reads, int lane_bytes> struct fragment_copy {
     static constexpr u32 kPasses = (kRecords * kChunks + kThreads - 1) / kThreads;
 
     DIT_DEVICE static void run(u32 at, const dit_weight& weight, int section, int first_record, int first_read, int read_count) {
-        const u8* records = weight.records + static_cast<long long>(static_cast<int>(recomputed(first_record))) * weight.record_bytes + (section + first_read * (32 * lane_bytes));
+        const u8* records =
+            weight.records + static_cast<long long>(static_cast<int>(recomputed(first_record))) * weight.record_bytes + (section + first_read * (32 * lane_bytes));
 #pragma unroll
         for (u32 pass = 0; pass < kPasses; ++pass) {
             const u32 chunk = recomputed(thread_index()) + pass * kThreads, record = chunk / kChunks;
@@ -73,8 +73,8 @@ struct row_scales {
             const int index = static_cast<int>(recomputed(thread_index())) + pass * kThreads;
             const int row = first_row + index % TILE_M, group = first_group + index / TILE_M;
             const int last_row = args.rows - 1, last_group = args.weight.group_count - 1;
-            value[pass] = global_load_readonly(args.input_scales + static_cast<long long>(row < last_row ? row : last_row) * args.weight.group_count
-                                               + (group < last_group ? group : last_group));
+            value[pass] = global_load_readonly(args.input_scales + static_cast<long long>(row < last_row ? row : last_row) * args.weight.group_count +
+                                               (group < last_group ? group : last_group));
         }
     }
 

@@ -11,7 +11,8 @@ struct warp_place {
     int row, record;  // first row and first record of the warp inside the tile
     int lane;
     DIT_DEVICE warp_place()
-        : row(static_cast<int>(warp_index()) / WARPS_N * kRowTiles * 16), record(static_cast<int>(warp_index()) % WARPS_N * (kColumnTiles / 2)),
+        : row(static_cast<int>(warp_index()) / WARPS_N * kRowTiles * 16),
+          record(static_cast<int>(warp_index()) % WARPS_N * (kColumnTiles / 2)),
           lane(static_cast<int>(lane_index())) {}
 };
 
@@ -175,7 +176,9 @@ struct column_scale {
 };
 
 // s(q - Z) of two codes: 1024 + q is exact in a half, so is the difference, and the product is rounded once.
-DIT_DEVICE u32 dequantize8(u32 codes, u32 selector, const column_scale& c) { return half2_multiply(half2_subtract(byte_permute(codes, 0x64646464, selector), c.zero), c.scale); }
+DIT_DEVICE u32 dequantize8(u32 codes, u32 selector, const column_scale& c) {
+    return half2_multiply(half2_subtract(byte_permute(codes, 0x64646464, selector), c.zero), c.scale);
+}
 DIT_DEVICE u32 dequantize4_low(u32 codes, const column_scale& c) { return half2_multiply(half2_subtract((codes & 0x000f000f) | 0x64006400, c.zero), c.scale); }
 DIT_DEVICE u32 dequantize4_high(u32 codes, const column_scale& c) { return half2_multiply(half2_subtract((codes & 0x00f000f0) | 0x54005400, c.high_zero), c.scale); }
 

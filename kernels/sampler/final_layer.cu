@@ -18,12 +18,12 @@
 
 constexpr int kThreads = 256, kTokens = 8, kRows = 2 * kTokens;
 constexpr int kOutputs = PATCH * PATCH * OUT_CHANNELS;
-constexpr int kVectors = HIDDEN / 8;                     // of 16 bytes in a row
-constexpr int kLaneVectors = (kVectors + 31) / 32;       // of them in a lane
-constexpr int kChunks = (HIDDEN + 31) / 32;              // of the product's depth
+constexpr int kVectors = HIDDEN / 8;                // of 16 bytes in a row
+constexpr int kLaneVectors = (kVectors + 31) / 32;  // of them in a lane
+constexpr int kChunks = (HIDDEN + 31) / 32;         // of the product's depth
 constexpr int kDepthWarps = 4, kPassColumns = 32;
 constexpr u32 kRowBytes = (64 * kChunks + 127) / 128 * 128 + 64;
-constexpr u32 kPartialsAt = kRows * kRowBytes;           // f32 [4, 16, 32]
+constexpr u32 kPartialsAt = kRows * kRowBytes;                                    // f32 [4, 16, 32]
 constexpr u32 kResultsAt = kPartialsAt + kDepthWarps * kRows * kPassColumns * 4;  // f32 [16, N]
 
 struct token_row {

@@ -15,8 +15,7 @@ DIT_KERNEL(sample_update_kernel, dit_guide_and_update, 256) {
         const long long row_values = static_cast<long long>(args.out_channels) * args.plane_size;
         const f32* conditional = args.prediction + update.entry.conditional_row * row_values + at;
         const f32* unconditional = args.prediction + update.entry.unconditional_row * row_values + at;
-        update_value(update, channel, at, global_load_readonly(conditional),
-                     is_guided(update, channel) ? global_load_readonly(unconditional) : 0.0f,
+        update_value(update, channel, at, global_load_readonly(conditional), is_guided(update, channel) ? global_load_readonly(unconditional) : 0.0f,
                      update.entry.learned_variance != 0 ? global_load_readonly(conditional + image_values) : 0.0f);
     }
     finish_step(args.sampler, step, grid_x() * args.sampler.update_count);

@@ -33,9 +33,7 @@ DIT_DEVICE image_update load_update(const dit_sampler& sampler, s32 step, u32 in
 }
 
 // Whether the unconditional prediction of this channel takes part.
-DIT_DEVICE bool is_guided(const image_update& u, s32 channel) {
-    return u.entry.unconditional_row >= 0 && channel < u.entry.guided_channels;
-}
+DIT_DEVICE bool is_guided(const image_update& u, s32 channel) { return u.entry.unconditional_row >= 0 && channel < u.entry.guided_channels; }
 
 // Moves the value at `at` of the image. `unconditional` counts where the channel is guided, `fraction` (v) with learned variance.
 DIT_DEVICE void update_value(const image_update& u, s32 channel, long long at, f32 conditional, f32 unconditional, f32 fraction) {
