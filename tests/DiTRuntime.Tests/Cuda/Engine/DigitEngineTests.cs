@@ -31,6 +31,21 @@ internal sealed class DigitEngineTests
     }
 
     [Test]
+    public void A_recorded_step_survives_a_larger_batch()
+    {
+        // One group a row: the hidden rows pass through scratch memory, which the larger batch replaces.
+        using var engine = EmulatedEngine.Create();
+        using var model = new DiTModel(DigitModels.Open("w8a8-g0"), engine, Compatibility.Official);
+        using var small = Batch(model, [0], [3]);
+        for (var i = 0; i < 3; i++) small.Step();
+        using (var large = Batch(model, [1, 2, 3], [1, 2, 4])) large.Step();
+        while (!small.IsFinished) small.Step();
+        var latents = new float[model.Config.LatentCount];
+        small.Read(latents);
+        Assert.That(latents, Is.EqualTo(Sample(engine, "w8a8-g0", [0], [3])));
+    }
+
+    [Test]
     public void A_step_of_ddpm_draws_the_noise_of_the_cpu()
     {
         using var cpu = CpuBackend.Create(new CpuOptions(2));
@@ -41,12 +56,17 @@ internal sealed class DigitEngineTests
     private static float[] Sample(IDiTBackend backend, string format, int[] images, int[] labels, string sampler = "ddim")
     {
         using var model = new DiTModel(DigitModels.Open(format), backend, Compatibility.Official);
-        var plan = SamplingPlan.Create(sampler, TimestepSpacing.Leading.Respace(NoiseSchedule.Linear(), Steps), 0, model.Config.LearnsVariance);
-        using var batch = new SamplingBatch(model, new SamplingSettings(plan, new ImageNoise(5), 2, model.Config.InChannels), images, labels);
+        using var batch = Batch(model, images, labels, sampler);
         while (!batch.IsFinished) batch.Step();
         var latents = new float[images.Length * model.Config.LatentCount];
         batch.Read(latents);
         return latents;
+    }
+
+    private static SamplingBatch Batch(DiTModel model, int[] images, int[] labels, string sampler = "ddim")
+    {
+        var plan = SamplingPlan.Create(sampler, TimestepSpacing.Leading.Respace(NoiseSchedule.Linear(), Steps), 0, model.Config.LearnsVariance);
+        return new SamplingBatch(model, new SamplingSettings(plan, new ImageNoise(5), 2, model.Config.InChannels), images, labels);
     }
 
     /// <summary>Of images in [−1, 1].</summary>
