@@ -2,12 +2,13 @@
 # The benchmark on a GPU machine: checks, kernels, steps, then PyTorch on the same shapes in the same run. No network, no .NET, no sources needed: it
 # lies beside `dit` in what pack.sh made.
 #
-#   run.sh [--out DIR] [--part 1|2] [--quick] [--sanitize] [dit bench options...]
+#   run.sh [--out DIR] [--part 1|2] [--quick] [--sanitize | --tests] [dit bench options...]
 #
 #   --out DIR     where README.md and the CSV files go; $OUT, else ./gpu-bench
 #   --part 1      checks and kernels only;  --part 2: steps and PyTorch only. Both when absent.
 #   --quick       tiny shapes everywhere: does everything run?
 #   --sanitize    instead of all that: compute-sanitizer's memcheck and racecheck over the checks at tiny shapes
+#   --tests       instead of all that: the tests of kernels and engine, where pack.sh --tests put them; run in a checkout, whose goldens they read
 #
 # DIT_CUDA_PATH names a folder with libnvrtc and libcublasLt where they are in no usual place; PYTHON the python3 that has torch.
 set -euo pipefail
@@ -18,6 +19,7 @@ out="${OUT:-gpu-bench}"
 part=all
 quick=()
 sanitize=no
+tests=no
 extra=()
 while (($#)); do
     case "$1" in
@@ -25,6 +27,7 @@ while (($#)); do
         --part) part="${2:?--part needs 1 or 2}"; shift ;;
         --quick) quick=(--quick) ;;
         --sanitize) sanitize=yes ;;
+        --tests) tests=yes ;;
         -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;;
         *) extra+=("$1") ;;
     esac
@@ -71,6 +74,15 @@ fi
 
 backend="${DIT_BENCH_BACKEND:-cuda}"
 "$dit" devices || true
+
+if [[ "$tests" == yes ]]; then
+    unpacked="$(mktemp -d)"
+    trap 'rm -rf "$unpacked"' EXIT
+    tar -C "$unpacked" -xzf "$here/tests.tar.gz"
+    DIT_ROOT="${DIT_ROOT:-$PWD}" DIT_TEST_DEVICE="$backend" "$unpacked/DiTRuntime.Tests" --filter TestCategory=Device --results-directory "$unpacked" "${extra[@]}" 2>&1 |
+        tee "$out/tests.log" | tail -n 40
+    exit "${PIPESTATUS[0]}"
+fi
 
 if [[ "$sanitize" == yes ]]; then
     sanitizer="$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)"

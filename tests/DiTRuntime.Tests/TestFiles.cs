@@ -5,8 +5,8 @@ namespace DiTRuntime.Tests;
 /// <summary>Where the tests' data lies.</summary>
 internal static class TestFiles
 {
-    /// <summary>The folder of the solution.</summary>
-    public static string Root { get; } = typeof(TestFiles).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>()
+    /// <summary>The folder of the solution: where it was built, or DIT_ROOT where the tests were carried to another machine.</summary>
+    public static string Root { get; } = Environment.GetEnvironmentVariable("DIT_ROOT") is { Length: > 0 } root ? Path.GetFullPath(root) : typeof(TestFiles).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>()
         .Single(a => a.Key == "RepositoryRoot").Value!;
 
     /// <summary>The built-in digit model.</summary>

@@ -8,6 +8,7 @@ using DiTRuntime.Tests.Quantization;
 namespace DiTRuntime.Tests.Cuda;
 
 /// <summary>attention_kernel and attention_wide_kernel against the reference backend.</summary>
+[Category(TestDevice.Category)]
 public sealed class AttentionTests
 {
     // Probabilities and results are rounded to halves: 2^-12 each of a value on average, less where signs cancel.

@@ -5,6 +5,7 @@ using DiTRuntime.Tests.Quantization;
 namespace DiTRuntime.Tests.Cuda;
 
 /// <summary>condition_kernel and timestep_features_kernel against the formulas in double precision.</summary>
+[Category(TestDevice.Category)]
 public sealed class ConditionTests
 {
     [Test]

@@ -7,6 +7,7 @@ using DiTRuntime.Tests.Backends;
 
 namespace DiTRuntime.Tests.Cuda;
 
+[Category(TestDevice.Category)]
 internal sealed class ConvolutionKernelTests
 {
     private readonly ReferenceBackend _reference = new();

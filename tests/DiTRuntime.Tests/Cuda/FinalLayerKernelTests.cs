@@ -8,6 +8,7 @@ using DiTRuntime.Tests.Backends;
 
 namespace DiTRuntime.Tests.Cuda;
 
+[Category(TestDevice.Category)]
 internal sealed class FinalLayerKernelTests
 {
     private const float Epsilon = 1e-6f;

@@ -8,6 +8,7 @@ namespace DiTRuntime.Tests.Cuda;
 
 /// <summary>What happens to a product before it is stored; the products themselves are exact here.</summary>
 [TestFixture]
+[Category(TestDevice.Category)]
 internal sealed class GemmEpilogueTests
 {
     private const int Inputs = 40;

@@ -6,6 +6,7 @@ namespace DiTRuntime.Tests.Cuda;
 
 /// <summary>Products of every format against plain loops over the same codes.</summary>
 [TestFixture]
+[Category(TestDevice.Category)]
 internal sealed class GemmProductTests
 {
     /// <summary>Corrections hold 22 bits of each factor and sums are rounded to 24: 2^-19 of what is added up covers both.</summary>

@@ -5,6 +5,7 @@ namespace DiTRuntime.Tests.Cuda;
 
 /// <summary>A row's bits depend on nothing but the row: not on the tile, the stages, the batch or the form of the kernel.</summary>
 [TestFixture]
+[Category(TestDevice.Category)]
 internal sealed class GemmTileTests
 {
     private const int Rows = 131, Outputs = 208;

@@ -6,6 +6,7 @@ using DiTRuntime.Tests.Backends;
 
 namespace DiTRuntime.Tests.Cuda;
 
+[Category(TestDevice.Category)]
 internal sealed class GroupNormKernelTests
 {
     private const float Epsilon = 1e-6f;

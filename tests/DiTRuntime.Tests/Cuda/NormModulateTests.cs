@@ -9,6 +9,7 @@ using DiTRuntime.Tests.Quantization;
 namespace DiTRuntime.Tests.Cuda;
 
 /// <summary>norm_modulate_kernel against the reference backend.</summary>
+[Category(TestDevice.Category)]
 public sealed class NormModulateTests
 {
     private const int TableRows = 5;

@@ -9,6 +9,7 @@ using DiTRuntime.Tests.Quantization;
 namespace DiTRuntime.Tests.Cuda;
 
 /// <summary>patch_embed_kernel against the reference backend.</summary>
+[Category(TestDevice.Category)]
 public sealed class PatchEmbedTests
 {
     // DiT's patches, with a ragged block of columns and of tokens; patches of one pixel and an odd depth; large ones without a bias.

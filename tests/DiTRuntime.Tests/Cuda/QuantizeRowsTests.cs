@@ -6,6 +6,7 @@ using DiTRuntime.Tests.Quantization;
 namespace DiTRuntime.Tests.Cuda;
 
 /// <summary>quantize_rows_kernel against <see cref="ActivationQuantizer"/>.</summary>
+[Category(TestDevice.Category)]
 public sealed class QuantizeRowsTests
 {
     // Per row; ragged last group; groups in pairs of lanes and in single lanes; groups of no multiple of 8; several warps a row, the last with less.

@@ -2,16 +2,26 @@ using System.Runtime.InteropServices;
 using DiTRuntime.Cuda.Compilation;
 using DiTRuntime.Cuda.Devices;
 using DiTRuntime.Cuda.Devices.Emulated;
+using DiTRuntime.Cuda.Interop;
 
 namespace DiTRuntime.Tests.Cuda;
 
-/// <summary>The emulated device that kernel tests share, made by the first that asks. Tests are ignored where there is no C++ compiler.</summary>
+/// <summary>
+/// The device that kernel tests share, made by the first that asks: the emulated one, or with DIT_TEST_DEVICE=cuda a GPU. Tests are ignored where there
+/// is no C++ compiler; without the GPU that was asked for they fail.
+/// </summary>
 internal static class TestDevice
 {
-    private static readonly Lazy<(EmulatedDevice? Device, KernelLibrary? Library, GpuStream? Stream, string? Missing)> s_made = new(Make);
+    /// <summary>Category of the tests that run on <see cref="Device"/>, whichever it is.</summary>
+    public const string Category = "Device";
 
-    /// <summary>Compiles with the host's compiler and keeps what it made below .build/, for the next run of the tests.</summary>
-    public static IKernelCompiler Compiler { get; } = Cached(KernelSources.All);
+    private static readonly Lazy<(IGpuDevice? Device, IKernelCompiler? Compiler, KernelLibrary? Library, GpuStream? Stream, string? Missing)> s_made = new(Make);
+
+    /// <summary>Compiles for the emulated device and keeps what it made below .build/, for the next run of the tests.</summary>
+    public static IKernelCompiler HostCompiler { get; } = Cached(KernelSources.All);
+
+    /// <summary>Compiles for <see cref="Device"/>.</summary>
+    public static IKernelCompiler Compiler => Made.Compiler!;
 
     public static IGpuDevice Device => Made.Device!;
 
@@ -19,7 +29,11 @@ internal static class TestDevice
 
     public static GpuStream Stream => Made.Stream!;
 
-    private static (EmulatedDevice? Device, KernelLibrary? Library, GpuStream? Stream, string? Missing) Made
+    private static bool UsesGpu => Environment.GetEnvironmentVariable("DIT_TEST_DEVICE") == "cuda";
+
+    private static KernelCache Cache => new(Path.Combine(TestFiles.Root, ".build", "kernel-cache"));
+
+    private static (IGpuDevice? Device, IKernelCompiler? Compiler, KernelLibrary? Library, GpuStream? Stream, string? Missing) Made
     {
         get
         {
@@ -30,7 +44,7 @@ internal static class TestDevice
 
     /// <summary>A compiler of other sources, with the same cache.</summary>
     public static IKernelCompiler Cached(IReadOnlyDictionary<string, string> sources) =>
-        new CachingCompiler(new HostCompiler(sources), new KernelCache(Path.Combine(TestFiles.Root, ".build", "kernel-cache")), sources);
+        new CachingCompiler(new DiTRuntime.Cuda.Compilation.HostCompiler(sources), Cache, sources);
 
     public static GpuBuffer Upload<T>(ReadOnlySpan<T> values)
         where T : unmanaged
@@ -72,16 +86,17 @@ internal static class TestDevice
 
     public static float[] DownloadHalf(GpuBuffer buffer, int count) => Array.ConvertAll(Download<Half>(buffer, count), h => (float)h);
 
-    private static (EmulatedDevice? Device, KernelLibrary? Library, GpuStream? Stream, string? Missing) Make()
+    private static (IGpuDevice? Device, IKernelCompiler? Compiler, KernelLibrary? Library, GpuStream? Stream, string? Missing) Make()
     {
         try
         {
-            var device = new EmulatedDevice(Compiler);
-            return (device, new KernelLibrary(device, Compiler), device.CreateStream(), null);
+            IGpuDevice device = UsesGpu ? CudaDevice.Open() : new EmulatedDevice(HostCompiler);
+            var compiler = UsesGpu ? new CachingCompiler(new NvrtcCompiler(NvrtcLibrary.Load(), new TargetArchitecture(device.Properties.Architecture)), Cache) : HostCompiler;
+            return (device, compiler, new KernelLibrary(device, compiler), device.CreateStream(), null);
         }
-        catch (GpuUnavailableException e)
+        catch (GpuUnavailableException e) when (!UsesGpu)
         {
-            return (null, null, null, e.Message);
+            return (null, null, null, null, e.Message);
         }
     }
 }

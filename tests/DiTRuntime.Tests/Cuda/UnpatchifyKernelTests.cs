@@ -5,6 +5,7 @@ using DiTRuntime.Tests.Backends;
 
 namespace DiTRuntime.Tests.Cuda;
 
+[Category(TestDevice.Category)]
 internal sealed class UnpatchifyKernelTests
 {
     [TestCase(2, 8, 10, 2)]

@@ -6,6 +6,7 @@ namespace DiTRuntime.Tests.Cuda.Engine;
 
 /// <summary>Latents to pixels on the engine.</summary>
 [TestFixture]
+[Category(TestDevice.Category)]
 internal sealed class DecoderEngineTests
 {
     /// <summary>Thirty layers of halves; each rounds by 2^-12 on average, group norms keep the scale.</summary>

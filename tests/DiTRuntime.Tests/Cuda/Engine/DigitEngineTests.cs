@@ -7,6 +7,7 @@ namespace DiTRuntime.Tests.Cuda.Engine;
 
 /// <summary>The built-in digit model on the engine, against the CPU backend in the same format.</summary>
 [TestFixture]
+[Category(TestDevice.Category)]
 internal sealed class DigitEngineTests
 {
     private const int Steps = 6;

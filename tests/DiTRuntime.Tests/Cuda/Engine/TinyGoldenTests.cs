@@ -7,6 +7,7 @@ namespace DiTRuntime.Tests.Cuda.Engine;
 
 /// <summary>The engine against values computed with the published code in fp32.</summary>
 [TestFixture]
+[Category(TestDevice.Category)]
 internal sealed class TinyGoldenTests
 {
     /// <summary>
