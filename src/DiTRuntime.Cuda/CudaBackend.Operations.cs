@@ -157,7 +157,7 @@ public sealed partial class CudaBackend
     /// <inheritdoc/>
     public void GuideAndUpdate(Tensor prediction, UpdateTable updates, Tensor? noise, Tensor latents)
     {
-        TensorCheck.GuideAndUpdate(this, prediction, updates, noise, latents);
+        CheckUpdate(prediction, updates, noise, latents);
         Cancellation.ThrowIfCancellationRequested();
         _kernels.SampleUpdate.Launch(Stream, new GuideAndUpdateArguments
         {
@@ -181,7 +181,7 @@ public sealed partial class CudaBackend
 
         var (latents, prediction) = (work.Latents, work.Prediction);
         TensorCheck.NormModulate(this, work.Tokens, work.Modulation, 0, work.Normed);
-        TensorCheck.GuideAndUpdate(this, prediction, work.Updates, work.Noise, latents);
+        CheckUpdate(prediction, work.Updates, work.Noise, latents);
         Cancellation.ThrowIfCancellationRequested();
         int side = latents.Shape[2], patchesPerSide = (int)Math.Sqrt(work.Tokens.Shape[1]);
         var shape = new FinalLayerShape(layer.Inputs, side / patchesPerSide, latents.Shape[1], prediction.Shape[1]);
@@ -248,6 +248,13 @@ public sealed partial class CudaBackend
         Stride = modulation.Table.RowLength,
         SampleCount = modulation.RowOfSample.RowLength,
     };
+
+    /// <summary>Which step it is stands in device memory, so all are checked.</summary>
+    private void CheckUpdate(Tensor prediction, UpdateTable updates, Tensor? noise, Tensor latents)
+    {
+        TensorCheck.StepCounter(this, updates);
+        TensorCheck.GuideAndUpdate(this, prediction, updates.Updates, noise, latents);
+    }
 
     private DeviceSampler Sampler(UpdateTable updates, Tensor? noise, Tensor latents)
     {

@@ -5,6 +5,21 @@ internal sealed class ResourceList : IDisposable
 {
     private readonly List<IDisposable> _resources = [];
 
+    /// <summary>Opens something over resources that it takes over; where that breaks off, they are given back.</summary>
+    public static T Open<T>(Func<ResourceList, T> open)
+    {
+        var owned = new ResourceList();
+        try
+        {
+            return open(owned);
+        }
+        catch
+        {
+            owned.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>Takes a resource over.</summary>
     public T Add<T>(T resource)
         where T : IDisposable

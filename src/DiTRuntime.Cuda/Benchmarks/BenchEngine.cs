@@ -1,7 +1,5 @@
 using DiTRuntime.Cuda.Compilation;
 using DiTRuntime.Cuda.Devices;
-using DiTRuntime.Cuda.Devices.Emulated;
-using DiTRuntime.Cuda.Interop;
 
 namespace DiTRuntime.Cuda.Benchmarks;
 
@@ -34,42 +32,27 @@ public sealed class BenchEngine : IDisposable
     /// <summary>A GPU.</summary>
     /// <param name="ordinal">Which.</param>
     /// <exception cref="GpuUnavailableException">No driver, GPU or NVRTC that can be used; says which.</exception>
-    public static BenchEngine OpenGpu(int ordinal = 0) => Open(owned =>
+    public static BenchEngine OpenGpu(int ordinal = 0) => ResourceList.Open(owned =>
     {
-        var device = owned.Add(CudaDevice.Open(ordinal));
-        var compiler = new NvrtcCompiler(owned.Add(NvrtcLibrary.Load()), new TargetArchitecture(device.Properties.Architecture));
+        var (device, compiler) = CudaEngine.Gpu(owned, cache: null, ordinal);
         try
         {
-            return new BenchEngine(owned, device, new CachingCompiler(compiler, new KernelCache()), owned.Add(CublasProduct.Load(device)), null);
+            return new BenchEngine(owned, device, compiler, owned.Add(CublasProduct.Load((CudaDevice)device)), null);
         }
         catch (GpuException e)
         {
-            return new BenchEngine(owned, device, new CachingCompiler(compiler, new KernelCache()), null, e.Message);
+            return new BenchEngine(owned, device, compiler, null, e.Message);
         }
     });
 
     /// <summary>The emulated device.</summary>
     /// <exception cref="GpuUnavailableException">There is no C++ compiler here.</exception>
-    public static BenchEngine OpenEmulated() => Open(owned =>
+    public static BenchEngine OpenEmulated() => ResourceList.Open(owned =>
     {
-        var compiler = new CachingCompiler(new HostCompiler(), new KernelCache());
-        return new BenchEngine(owned, owned.Add(new EmulatedDevice(compiler)), compiler, null, "the emulated device has no cuBLASLt");
+        var (device, compiler) = CudaEngine.Emulated(owned);
+        return new BenchEngine(owned, device, compiler, null, "the emulated device has no cuBLASLt");
     });
 
     /// <inheritdoc/>
     public void Dispose() => _owned.Dispose();
-
-    private static BenchEngine Open(Func<ResourceList, BenchEngine> open)
-    {
-        var owned = new ResourceList();
-        try
-        {
-            return open(owned);
-        }
-        catch
-        {
-            owned.Dispose();
-            throw;
-        }
-    }
 }

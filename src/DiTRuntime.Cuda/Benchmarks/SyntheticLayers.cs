@@ -37,7 +37,8 @@ internal sealed class SyntheticLayers
     /// <summary>A whole model: layers stored as a packed file would.</summary>
     /// <param name="config">The architecture.</param>
     /// <param name="format">Of the layers that read tokens; the modulation has the same weights and halves as its input.</param>
-    public DiTWeights Model(DiTConfig config, LayerFormat format)
+    /// <param name="packsFinalModulation">Whether the final layer's modulation is packed too, as --pack-all does.</param>
+    public DiTWeights Model(DiTConfig config, LayerFormat format, bool packsFinalModulation = false)
     {
         var (hidden, patch) = (config.HiddenSize, config.PatchSize * config.PatchSize);
         var modulation = format with { Activations = ActivationMode.Float };
@@ -57,7 +58,7 @@ internal sealed class SyntheticLayers
                 Make($"blocks.{i}.attn.proj", hidden, hidden, format),
                 Make($"blocks.{i}.mlp.fc1", config.MlpSize, hidden, format),
                 Make($"blocks.{i}.mlp.fc2", hidden, config.MlpSize, format)))],
-            FinalModulation = Make("final_layer.adaLN_modulation.1", 2 * hidden, hidden, LayerFormat.Dense, 0.25f),
+            FinalModulation = Make("final_layer.adaLN_modulation.1", 2 * hidden, hidden, packsFinalModulation ? modulation : LayerFormat.Dense, 0.25f),
             FinalLinear = Make("final_layer.linear", patch * config.OutChannels, hidden, LayerFormat.Dense),
             Labels = ClassLabels.Unknown,
         };

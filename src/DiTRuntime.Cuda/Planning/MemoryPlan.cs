@@ -34,7 +34,8 @@ public sealed record MemoryPlan(WeightResidency Residency, int TileSide, long De
         MemoryPlan? smallest = null;
         foreach (var residency in (WeightResidency[])[WeightResidency.All, WeightResidency.WithoutModulation])
         {
-            foreach (var side in TileSides)
+            // Without a decoder every tile is the same plan.
+            foreach (var side in run.OpenDecoder is null ? TileSides[..1] : TileSides)
             {
                 var plan = Of(device, run, residency, side);
                 if (plan.PeakBytes <= limitBytes) return plan;

@@ -155,11 +155,14 @@ internal static class TensorCheck
         return patch;
     }
 
+    /// <summary>The table's step counter lies in this backend's memory.</summary>
+    public static void StepCounter(IDiTBackend backend, UpdateTable updates) => Integers(backend, updates.Step);
+
     /// <inheritdoc cref="IDiTBackend.GuideAndUpdate"/>
+    /// <param name="step">The updates the operation may apply: the current step's where the host knows it, else all.</param>
     public static void GuideAndUpdate(
-        IDiTBackend backend, Tensor prediction, UpdateTable updates, Tensor? noise, Tensor latents)
+        IDiTBackend backend, Tensor prediction, ReadOnlySpan<SampleUpdate> step, Tensor? noise, Tensor latents)
     {
-        Integers(backend, updates.Step);
         Floats(backend, prediction);
         Floats(backend, latents);
         Rank(prediction, 4);
@@ -173,7 +176,7 @@ internal static class TensorCheck
             Shape(noise, nameof(noise), 2, latents.Shape[0], channels, latents.Shape[2], latents.Shape[3]);
         }
 
-        foreach (ref readonly var update in updates.Updates)
+        foreach (ref readonly var update in step)
         {
             Index(update.Image, latents.Shape[0], nameof(SampleUpdate.Image));
             Index(update.ConditionalRow, prediction.Shape[0], nameof(SampleUpdate.ConditionalRow));

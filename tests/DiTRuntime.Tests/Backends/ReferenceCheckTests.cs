@@ -123,7 +123,7 @@ internal sealed class ReferenceCheckTests
             TensorCheck.NormModulate(_backend, tokens, modulation, 0, output);
             TensorCheck.Linear(_backend, tokens, layer, Epilogue.GatedResidual(modulation, 2), output);
             TensorCheck.Attention(_backend, qkv, 2, output);
-            TensorCheck.GuideAndUpdate(_backend, prediction, updates, noise, latents);
+            TensorCheck.GuideAndUpdate(_backend, prediction, updates.OfStep(0), noise, latents);
             TensorCheck.GroupNorm(_backend, image, gamma, gamma, new GroupNormOptions(2, 0), image);
         }
 

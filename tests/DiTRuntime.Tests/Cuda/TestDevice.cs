@@ -18,7 +18,7 @@ internal static class TestDevice
     private static readonly Lazy<(IGpuDevice? Device, IKernelCompiler? Compiler, KernelLibrary? Library, GpuStream? Stream, string? Missing)> s_made = new(Make);
 
     /// <summary>Compiles for the emulated device and keeps what it made below .build/, for the next run of the tests.</summary>
-    public static IKernelCompiler HostCompiler { get; } = Cached(KernelSources.All);
+    public static IKernelCompiler EmulatedCompiler { get; } = Cached(KernelSources.All);
 
     /// <summary>Compiles for <see cref="Device"/>.</summary>
     public static IKernelCompiler Compiler => Made.Compiler!;
@@ -44,7 +44,7 @@ internal static class TestDevice
 
     /// <summary>A compiler of other sources, with the same cache.</summary>
     public static IKernelCompiler Cached(IReadOnlyDictionary<string, string> sources) =>
-        new CachingCompiler(new DiTRuntime.Cuda.Compilation.HostCompiler(sources), Cache, sources);
+        new CachingCompiler(new HostCompiler(sources), Cache, sources);
 
     public static GpuBuffer Upload<T>(ReadOnlySpan<T> values)
         where T : unmanaged
@@ -90,8 +90,8 @@ internal static class TestDevice
     {
         try
         {
-            IGpuDevice device = UsesGpu ? CudaDevice.Open() : new EmulatedDevice(HostCompiler);
-            var compiler = UsesGpu ? new CachingCompiler(new NvrtcCompiler(NvrtcLibrary.Load(), new TargetArchitecture(device.Properties.Architecture)), Cache) : HostCompiler;
+            IGpuDevice device = UsesGpu ? CudaDevice.Open() : new EmulatedDevice(EmulatedCompiler);
+            var compiler = UsesGpu ? new CachingCompiler(new NvrtcCompiler(NvrtcLibrary.Load(), new TargetArchitecture(device.Properties.Architecture)), Cache) : EmulatedCompiler;
             return (device, compiler, new KernelLibrary(device, compiler), device.CreateStream(), null);
         }
         catch (GpuUnavailableException e) when (!UsesGpu)

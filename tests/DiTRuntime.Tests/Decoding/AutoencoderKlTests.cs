@@ -224,7 +224,7 @@ internal sealed class AutoencoderKlTests(string backend)
         return name;
     }
 
-    private static float[] ChannelsFirst(float[] pixels)
+    internal static float[] ChannelsFirst(float[] pixels)
     {
         var result = new float[pixels.Length];
         for (var i = 0; i < pixels.Length; i++) result[i % 3 * (pixels.Length / 3) + i / 3] = pixels[i];

@@ -151,16 +151,16 @@ internal sealed unsafe class EmulatedRuntime
     private static string Text(ReadOnlySpan<byte> message) => Encoding.UTF8.GetString(message[..message.IndexOf((byte)0)]);
 }
 
-/// <summary>A device of the emulator's runtime.</summary>
-internal sealed class EmulatedDeviceHandle : SafeHandleZeroOrMinusOneIsInvalid
+/// <summary>Something of the emulator's runtime, and what gives it back.</summary>
+internal abstract class EmulatedHandle : SafeHandleZeroOrMinusOneIsInvalid
 {
     private readonly Action<nint> _release;
 
-    public EmulatedDeviceHandle(nint device, Action<nint> release)
+    protected EmulatedHandle(nint value, Action<nint> release)
         : base(ownsHandle: true)
     {
         _release = release;
-        SetHandle(device);
+        SetHandle(value);
     }
 
     protected override bool ReleaseHandle()
@@ -169,22 +169,9 @@ internal sealed class EmulatedDeviceHandle : SafeHandleZeroOrMinusOneIsInvalid
         return true;
     }
 }
+
+/// <summary>A device of the emulator's runtime.</summary>
+internal sealed class EmulatedDeviceHandle(nint device, Action<nint> release) : EmulatedHandle(device, release);
 
 /// <summary>A kernel's shared library.</summary>
-internal sealed class EmulatedModuleHandle : SafeHandleZeroOrMinusOneIsInvalid
-{
-    private readonly Action<nint> _release;
-
-    public EmulatedModuleHandle(nint library, Action<nint> release)
-        : base(ownsHandle: true)
-    {
-        _release = release;
-        SetHandle(library);
-    }
-
-    protected override bool ReleaseHandle()
-    {
-        _release(handle);
-        return true;
-    }
-}
+internal sealed class EmulatedModuleHandle(nint library, Action<nint> release) : EmulatedHandle(library, release);

@@ -8,9 +8,10 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
     /// <inheritdoc/>
     public override void GuideAndUpdate(Tensor prediction, UpdateTable updates, Tensor? noise, Tensor latents)
     {
-        TensorCheck.GuideAndUpdate(this, prediction, updates, noise, latents);
+        TensorCheck.StepCounter(this, updates);
         var step = Integers(updates.Step);
         var current = updates.OfStep(*step);
+        TensorCheck.GuideAndUpdate(this, prediction, current, noise, latents);
         fixed (SampleUpdate* first = current)
         {
             var job = new UpdateJob

@@ -1,6 +1,7 @@
 using DiTRuntime.Backends;
 using DiTRuntime.Backends.Cpu;
 using DiTRuntime.Decoding;
+using DiTRuntime.Tests.Decoding;
 
 namespace DiTRuntime.Tests.Cuda.Engine;
 
@@ -21,9 +22,7 @@ internal sealed class DecoderEngineTests
         using var backend = EmulatedEngine.Create();
         var expected = GoldenTensors.Load(TestFiles.Golden("vae/expected.safetensors"));
         var pixels = Decode(backend, expected.F32("latent"), 64);
-        var channelsFirst = new float[Pixels];
-        for (var i = 0; i < Pixels; i++) channelsFirst[i % 3 * (Pixels / 3) + i / 3] = pixels[i];
-        Assert.That(Relative.Error(channelsFirst, expected.F32("image").AsSpan(0, Pixels)), Is.LessThan(Tolerance));
+        Assert.That(Relative.Error(AutoencoderKlTests.ChannelsFirst(pixels), expected.F32("image").AsSpan(0, Pixels)), Is.LessThan(Tolerance));
     }
 
     [Test]

@@ -1,5 +1,6 @@
 using DiTRuntime.Backends;
 using DiTRuntime.Backends.Cpu;
+using DiTRuntime.Calibration.Evaluation;
 using DiTRuntime.Models;
 using DiTRuntime.Sampling;
 
@@ -73,8 +74,8 @@ internal sealed class DigitEngineTests
     /// <summary>Of images in [−1, 1].</summary>
     private static double Psnr(float[] actual, float[] expected)
     {
-        double error = 0;
-        for (var i = 0; i < actual.Length; i++) error += Math.Pow(Math.Clamp(actual[i], -1, 1) - Math.Clamp(expected[i], -1, 1), 2);
-        return 10 * Math.Log10(4 / Math.Max(error / actual.Length, 1e-20));
+        var sums = new ErrorSums();
+        sums.Add(Array.ConvertAll(expected, value => Math.Clamp(value, -1, 1)), Array.ConvertAll(actual, value => Math.Clamp(value, -1, 1)));
+        return sums.PsnrDecibels(2);
     }
 }

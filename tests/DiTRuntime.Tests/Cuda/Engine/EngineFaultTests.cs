@@ -18,7 +18,7 @@ internal sealed class EngineFaultTests
     public void Out_of_memory_while_loading_leaves_nothing_behind(int memoryBytes)
     {
         using var device = Device(memoryBytes);
-        using (var backend = new CudaBackend(device, TestDevice.HostCompiler))
+        using (var backend = new CudaBackend(device, TestDevice.EmulatedCompiler))
         {
             var before = device.AllocatedBytes;
             Assert.That(
@@ -34,7 +34,7 @@ internal sealed class EngineFaultTests
     public void A_limit_is_kept_before_the_device_is_asked()
     {
         using var device = Device(1L << 30);
-        using var backend = new CudaBackend(device, TestDevice.HostCompiler, new CudaOptions(MemoryLimitBytes: 1 << 20));
+        using var backend = new CudaBackend(device, TestDevice.EmulatedCompiler, new CudaOptions(MemoryLimitBytes: 1 << 20));
         Assert.That(() => backend.Allocate(ElementType.F32, 1 << 18), Throws.InstanceOf<GpuOutOfMemoryException>().With.Message.Contains("limit of 1,048,576"));
         using var fits = backend.Allocate(ElementType.F32, 1 << 16);
         Assert.That(backend.UsedBytes, Is.LessThanOrEqualTo(1 << 20));
@@ -45,7 +45,7 @@ internal sealed class EngineFaultTests
     {
         using var device = Device(1L << 30);
         using var cancellation = new CancellationTokenSource();
-        using (var backend = new CudaBackend(device, TestDevice.HostCompiler) { Cancellation = cancellation.Token })
+        using (var backend = new CudaBackend(device, TestDevice.EmulatedCompiler) { Cancellation = cancellation.Token })
         {
             using var model = new DiTModel(DigitModels.Open("f16"), backend, Compatibility.Official);
             var loaded = device.AllocatedBytes;
@@ -68,7 +68,7 @@ internal sealed class EngineFaultTests
     public void Tensors_may_outlive_their_backend()
     {
         using var device = Device(1L << 30);
-        var backend = new CudaBackend(device, TestDevice.HostCompiler);
+        var backend = new CudaBackend(device, TestDevice.EmulatedCompiler);
         var tensor = backend.Allocate(ElementType.F32, 4);
         backend.Dispose();
         tensor.Dispose();
@@ -104,5 +104,5 @@ internal sealed class EngineFaultTests
         Assert.That(() => backend.Condition(plain, table, labels, plain), Throws.ArgumentException.With.Message.Contains("AllocateActivations"));
     }
 
-    private static EmulatedDevice Device(long memoryBytes) => new(TestDevice.HostCompiler, new EmulatedDeviceOptions { MemoryBytes = memoryBytes });
+    private static EmulatedDevice Device(long memoryBytes) => new(TestDevice.EmulatedCompiler, new EmulatedDeviceOptions { MemoryBytes = memoryBytes });
 }

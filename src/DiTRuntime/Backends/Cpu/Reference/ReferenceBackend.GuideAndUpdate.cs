@@ -5,13 +5,14 @@ public sealed partial class ReferenceBackend
     /// <inheritdoc/>
     public void GuideAndUpdate(Tensor prediction, UpdateTable updates, Tensor? noise, Tensor latents)
     {
-        TensorCheck.GuideAndUpdate(this, prediction, updates, noise, latents);
+        TensorCheck.StepCounter(this, updates);
+        var stepIndex = Integers(updates.Step)[0];
+        TensorCheck.GuideAndUpdate(this, prediction, updates.OfStep(stepIndex), noise, latents);
         var channels = latents.Shape[1];
         var area = latents.Shape[2] * latents.Shape[3];
         var predictedChannels = prediction.Shape[1];
         var p = Floats(prediction);
         var x = Floats(latents);
-        var stepIndex = Integers(updates.Step)[0]++;
         foreach (var update in updates.OfStep(stepIndex))
         {
             var step = update.Coefficients;
@@ -34,6 +35,8 @@ public sealed partial class ReferenceBackend
                     x[at] = (float)next;
                 }
         }
+
+        Integers(updates.Step)[0]++;
     }
 
     /// <summary>σ = exp(½(f·max + (1 − f)·min)), f = (v + 1)/2.</summary>
