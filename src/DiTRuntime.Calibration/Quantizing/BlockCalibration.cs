@@ -60,7 +60,7 @@ internal sealed class BlockCalibration(
     private void CalibrateBlock(CalibrationRun run, BlockWeights weights, int block, Statistics? modulationInputs)
     {
         var modulation = Pack(weights.Modulation, activations: null, modulationInputs);
-        run.Modulate(modulation.ToWeight());
+        run.Modulate(modulation.Weight);
 
         var layers = BlockLayers.ThatReadTokens(weights);
         var rounding = Rounding(run, layers);
@@ -72,7 +72,7 @@ internal sealed class BlockCalibration(
                 run.RunBlock(layers, rounding, (layer, inputs) => statistics[layer].Hessian.Add(inputs), keeps: false, Part(block, 0, CollectingPart));
             for (var i = 0; i < layers.Length; i++)
             {
-                packed[i] = Pack(layers[i], rounding[i], statistics?[i]).ToWeight();
+                packed[i] = Pack(layers[i], rounding[i], statistics?[i]).Weight;
                 statistics?[i].Dispose();
                 Part(block, CollectingPart, QuantizingPart).Report((i + 1.0) / layers.Length);
             }
@@ -89,7 +89,7 @@ internal sealed class BlockCalibration(
     private ActivationFormat?[] Rounding(CalibrationRun run, LinearWeight[] layers)
     {
         if (settings.Activations == ActivationMode.Float) return new ActivationFormat?[layers.Length];
-        var groups = Array.ConvertAll(layers, layer => plan.FormatOf(layer.Name).Weights!.GroupSize);
+        var groups = Array.ConvertAll(layers, layer => plan.FormatOf(layer.Name).ActivationGroup);
         if (settings.Activations == ActivationMode.Dynamic) return Array.ConvertAll(groups, group => new ActivationFormat(group));
         var ranges = layers.Zip(groups, (layer, group) => new InputRanges(new GroupGrid(layer.Inputs, group))).ToArray();
         run.RunBlock(layers, new ActivationFormat?[layers.Length], (layer, inputs) => ranges[layer].Add(inputs), keeps: false);
@@ -99,7 +99,7 @@ internal sealed class BlockCalibration(
     private PackedLayer Pack(LinearWeight weight, ActivationFormat? activations, Statistics? inputs)
     {
         var start = Stopwatch.GetTimestamp();
-        var (layer, report) = packer.Pack(weight, plan.FormatOf(weight.Name).Weights!, activations, inputs?.Complete());
+        var (layer, report) = packer.Pack(weight, (GroupFormat)plan.FormatOf(weight.Name).Weights!, activations, inputs?.Complete());
         folder.Save(layer);
         _layers.Add(report with { Seconds = Stopwatch.GetElapsedTime(start).TotalSeconds });
         return layer;

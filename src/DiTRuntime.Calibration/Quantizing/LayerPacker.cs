@@ -37,7 +37,7 @@ internal sealed unsafe class LayerPacker(Workers workers, RangeRule rule)
         double? outputError = inputs is null ? null : OutputError(weight, values, inputs.Hessian);
         var report = new LayerReport(
             weight.Name,
-            packed.LayerFormat.ToString(),
+            packed.Weight.LayerFormat.ToString(),
             packed.Tensors().Sum(tensor => tensor.ByteCount),
             Math.Sqrt(error / Math.Max(norm, double.Epsilon)),
             outputError,

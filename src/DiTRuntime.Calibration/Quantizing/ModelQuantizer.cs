@@ -63,8 +63,7 @@ public sealed class ModelQuantizer(Func<DiTWeights> open, IDiTBackend backend, i
             }
 
             var format = plan.FormatOf(weight.Name);
-            var activations = format.Activations == ActivationMode.Dynamic ? new ActivationFormat(format.Weights!.GroupSize) : null;
-            var (layer, report) = packer.Pack(weight, format.Weights!, activations);
+            var (layer, report) = packer.Pack(weight, (GroupFormat)format.Weights!, format.DynamicActivations);
             layers.Add(report);
             progress?.Report(new QuantizeProgress("quantizing", "layers", layers.Count, packed));
             return layer;

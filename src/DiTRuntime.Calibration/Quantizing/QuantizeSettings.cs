@@ -66,7 +66,7 @@ public sealed record QuantizeSettings
         {
             if (!formats.TryGetValue(layer, out var format) || !layer.StartsWith("blocks.", StringComparison.Ordinal))
                 throw new UsageException($"--groups names {layer}, which is no linear layer of the model's {config.Depth} blocks");
-            formats[layer] = format with { Weights = format.Weights! with { GroupSize = group } };
+            formats[layer] = format with { Weights = new GroupFormat(WeightBits, group) };
         }
 
         var plan = uniform with { Formats = formats };

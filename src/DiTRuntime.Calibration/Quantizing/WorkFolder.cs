@@ -53,7 +53,7 @@ internal sealed class WorkFolder
     }
 
     /// <summary>Keeps a finished layer.</summary>
-    public void Save(PackedLayer layer) => layer.Save(PartPath(layer.Name));
+    public void Save(PackedLayer layer) => layer.Save(PartPath(layer.Weight.Name));
 
     /// <summary>A finished layer.</summary>
     public PackedLayer Load(string layer) => PackedLayer.Load(PartPath(layer));

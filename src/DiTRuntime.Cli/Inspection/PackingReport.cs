@@ -54,8 +54,10 @@ internal static class PackingReport
         {
             ["name"] = layer.Name,
             ["format"] = layer.Format.ToString(),
-            ["bits"] = layer.Format.Weights?.Bits,
-            ["group"] = layer.Format.Weights?.GroupSize,
+            ["bits"] = layer.Format.Weights?.CodeBits,
+            ["group"] = (layer.Format.Weights as GroupFormat)?.GroupSize,
+            ["k"] = (layer.Format.Weights as CodebookFormat)?.CodebookSize,
+            ["d"] = (layer.Format.Weights as CodebookFormat)?.VectorLength,
             ["abits"] = isQuantized ? ActivationFormat.Bits : 16,
             ["static"] = layer.Format.Activations == ActivationMode.Static,
             ["weights"] = layer.WeightCount,

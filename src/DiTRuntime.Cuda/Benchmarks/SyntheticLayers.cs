@@ -26,7 +26,7 @@ internal sealed class SyntheticLayers
     public LinearWeight Make(string name, int outputs, int inputs, LayerFormat format, float gain = 1)
     {
         var bias = Values(outputs, 7, 0.02f);
-        if (format.Weights is not { } groups) return new TableWeight(name, outputs, inputs, bias, Table(inputs, gain));
+        if (format.Weights is not GroupFormat groups) return new TableWeight(name, outputs, inputs, bias, Table(inputs, gain));
         var (codes, scales, zeros) = Groups(outputs, inputs, groups, gain);
         return new GroupWeight(name, outputs, inputs, bias, groups, codes, scales, zeros)
         {

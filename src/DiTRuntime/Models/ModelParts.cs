@@ -15,11 +15,11 @@ public sealed record ModelPart(string Name, int TensorCount, long ElementCount, 
 /// <param name="Part">The part it belongs to, as in <see cref="ModelPart"/>.</param>
 /// <param name="Format">How it is stored.</param>
 /// <param name="WeightCount">N·K: weights, the bias not counted.</param>
-/// <param name="WeightBytes">Bytes of codes, scales and zero points, or of the floating-point weight.</param>
+/// <param name="WeightBytes">Bytes of codes and all they need, or of the floating-point weight.</param>
 /// <param name="ByteCount">Bytes of all its tensors.</param>
 public sealed record LayerSize(string Name, string Part, LayerFormat Format, long WeightCount, long WeightBytes, long ByteCount)
 {
-    /// <summary>Bits per weight, scales and zero points included.</summary>
+    /// <summary>Bits per weight, scales, zero points and codebooks included.</summary>
     public double BitsPerWeight => 8.0 * WeightBytes / WeightCount;
 }
 
@@ -59,11 +59,10 @@ public static class ModelParts
 
     private static LayerSize SizeOf(LinearWeight layer, ICheckpoint checkpoint)
     {
-        var format = layer is GroupWeight group ? new LayerFormat(group.Format, LayerFormat.ModeOf(group.Activations)) : LayerFormat.Dense;
         long Bytes(string suffix) => checkpoint.TryGet(layer.Name + suffix, out var tensor) ? tensor.ByteCount : 0;
-        var weightBytes = Bytes(PackedTensors.Weight) + Bytes(PackedTensors.Codes) + Bytes(PackedTensors.Scales) + Bytes(PackedTensors.Zeros);
+        var weightBytes = Bytes(PackedTensors.Weight) + layer.LayerFormat.Weights?.Tensors(layer.Name, layer.Outputs, layer.Inputs).Sum(tensor => tensor.ByteCount) ?? 0;
         var total = weightBytes + Bytes(PackedTensors.Bias) + Bytes(PackedTensors.ActivationScales) + Bytes(PackedTensors.ActivationZeros);
-        return new LayerSize(layer.Name, PartOf(layer.Name + '.'), format, (long)layer.Outputs * layer.Inputs, weightBytes, total);
+        return new LayerSize(layer.Name, PartOf(layer.Name + '.'), layer.LayerFormat, (long)layer.Outputs * layer.Inputs, weightBytes, total);
     }
 
     private static string PartOf(string tensor) =>

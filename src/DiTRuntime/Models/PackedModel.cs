@@ -82,7 +82,7 @@ public static class PackedModel
 
     private static LayerFormat ReadFormat(ICheckpoint checkpoint, DiTLayer layer, JsonElement entry)
     {
-        var format = LayerFormat.Read(entry, layer.Inputs, checkpoint.Path, layer.Name);
+        var format = LayerFormat.Read(entry, layer.Shape[0], layer.Inputs, checkpoint.Path, layer.Name);
         return format.Activations == ActivationMode.Float || layer.ReadsTokens
             ? format
             : throw new InvalidFileException(checkpoint.Path, $"layer {layer.Name}: abits {ActivationFormat.Bits}; 16 was expected, only attention and MLP layers read quantized inputs");

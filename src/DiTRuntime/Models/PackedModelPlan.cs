@@ -69,8 +69,7 @@ public sealed record PackedModelPlan(DiTConfig Config, IReadOnlyDictionary<strin
         foreach (var (name, format) in Formats)
         {
             if (!layers.TryGetValue(name, out var layer)) throw new UsageException($"{name} is no layer of a DiT of depth {Config.Depth}");
-            if (format.Weights is { } weights && (!GroupFormat.AllBits.Contains(weights.Bits) || weights.GroupSize < 0))
-                throw new UsageException($"{name}: {weights.Bits} bits in groups of {weights.GroupSize}; 2, 3, 4, 5, 6 or 8 bits and a group of 0 (the row) or more were expected");
+            if (format.Problem(layer.Shape[0], layer.Inputs) is { } problem) throw new UsageException($"{name}: {problem}");
             if (format.Activations != ActivationMode.Float && (format.Weights is null || !layer.ReadsTokens))
                 throw new UsageException($"{name}: its input cannot be quantized; {(layer.ReadsTokens ? "its weight is not" : "only attention and MLP layers have such inputs")}");
         }

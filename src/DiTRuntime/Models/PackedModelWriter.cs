@@ -63,14 +63,15 @@ public static class PackedModelWriter
             return;
         }
 
-        var packed = pack(weight);
+        var layerMade = pack(weight);
+        var packed = layerMade.Weight;
         if (packed.Name != layer.Name || packed.Outputs != weight.Outputs || packed.Inputs != weight.Inputs || packed.LayerFormat != format || packed.Bias is null == layer.HasBias)
         {
             throw new ArgumentException(
                 $"{layer.Name} [{weight.Outputs},{weight.Inputs}] {format} was expected; {packed.Name} [{packed.Outputs},{packed.Inputs}] {packed.LayerFormat} was given", nameof(pack));
         }
 
-        foreach (var tensor in packed.Tensors(layer.Shape)) places.Write(tensor, stream => packed.WriteTensor(tensor, stream));
+        foreach (var tensor in layerMade.Tensors(layer.Shape)) places.Write(tensor, stream => layerMade.WriteTensor(tensor, stream));
     }
 
     /// <summary>The tensors of a layer, as F16 where that can hold its values.</summary>

@@ -3,27 +3,6 @@ using DiTRuntime.Checkpoints;
 
 namespace DiTRuntime.Quantization;
 
-/// <summary>Format of a group-quantized weight.</summary>
-/// <param name="Bits">2, 3, 4, 5, 6 or 8.</param>
-/// <param name="GroupSize">Values of a row that share a scale and a zero point; 0 for the whole row.</param>
-public sealed record GroupFormat(int Bits, int GroupSize)
-{
-    /// <summary>The widths that exist.</summary>
-    public static ReadOnlySpan<int> AllBits => [2, 3, 4, 5, 6, 8];
-
-    /// <summary>The largest code.</summary>
-    public int MaxCode => (1 << Bits) - 1;
-
-    /// <summary>The groups of a row.</summary>
-    public GroupGrid Grid(int rowLength) => new(rowLength, GroupSize);
-
-    /// <summary>Bytes of a row's codes; every row begins at a byte.</summary>
-    public int RowBytes(int rowLength) => BitPacking.ByteCount(rowLength, Bits);
-
-    /// <summary>Bytes of all zero points, packed without gaps over rows and groups.</summary>
-    public int ZeroBytes(int rowCount, int rowLength) => BitPacking.ByteCount((long)rowCount * Grid(rowLength).Count, Bits);
-}
-
 /// <summary>A weight of 2 to 8 bits with a scale and a zero point per row and group: w = s(q − Z).</summary>
 public sealed class GroupWeight : LinearWeight
 {
@@ -87,6 +66,17 @@ public sealed class GroupWeight : LinearWeight
 
     /// <summary>Z [N, G], unpacked.</summary>
     public byte[] Zeros { get; }
+
+    /// <inheritdoc/>
+    public override LayerFormat LayerFormat => new(Format, LayerFormat.ModeOf(Activations));
+
+    /// <summary>The same weight with its bytes in memory, so that the file can be closed.</summary>
+    internal GroupWeight ToMemory()
+    {
+        var zeros = new byte[Format.ZeroBytes(Outputs, Inputs)];
+        BitPacking.Pack(Zeros, Format.Bits, zeros);
+        return new(Name, Outputs, Inputs, Bias, Format, Codes.ToArray(), Scales.ToArray(), zeros) { Activations = Activations };
+    }
 
     /// <inheritdoc/>
     public override void CopyRows(int firstRow, int rowCount, Span<float> destination)

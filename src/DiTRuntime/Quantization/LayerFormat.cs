@@ -17,25 +17,34 @@ public enum ActivationMode
 }
 
 /// <summary>How a packed file stores a linear layer: an entry of its <c>ditruntime.layers</c>.</summary>
-/// <remarks>The groups of quantized activations are those of the weight: an integer sum over a group has one scale.</remarks>
-/// <param name="Weights">Bits and groups, or null for a floating-point weight.</param>
+/// <remarks>The groups of quantized activations are those of a group-quantized weight: an integer sum over a group has one scale. Codebooks have one scale, so groups are free.</remarks>
+/// <param name="Weights">Form of the weight, or null for a floating-point one.</param>
 /// <param name="Activations">Form of the input; floating point where the weight is.</param>
-public sealed record LayerFormat(GroupFormat? Weights, ActivationMode Activations = ActivationMode.Float)
+/// <param name="CodebookGroup">Group size of quantized activations beside a codebook weight, a multiple of d, or 0 for the row; 0 beside all others.</param>
+public sealed record LayerFormat(WeightFormat? Weights, ActivationMode Activations = ActivationMode.Float, int CodebookGroup = 0)
 {
-    private const string Group = "group";
     private const string DenseName = "dense";
 
     /// <summary>A floating-point weight.</summary>
-    public static LayerFormat Dense { get; } = new((GroupFormat?)null);
+    public static LayerFormat Dense { get; } = new((WeightFormat?)null);
 
-    /// <summary>In what form a layer reads its input.</summary>
+    /// <summary>The name of a format in a file.</summary>
+    internal string Kind => Weights?.Kind ?? DenseName;
+
+    /// <summary>Group size of quantized activations.</summary>
+    public int ActivationGroup => Weights is GroupFormat groups ? groups.GroupSize : CodebookGroup;
+
+    /// <summary>The format of dynamic activations; null where there are none.</summary>
+    public ActivationFormat? DynamicActivations => Activations == ActivationMode.Dynamic ? new ActivationFormat(ActivationGroup) : null;
+
+    /// <summary>Form in which a layer reads its input.</summary>
     public static ActivationMode ModeOf(ActivationFormat? activations) =>
         activations is null ? ActivationMode.Float : activations.StaticScales is null ? ActivationMode.Dynamic : ActivationMode.Static;
 
-    /// <summary>What people call it: "w4a8 g128", "dense".</summary>
+    /// <summary>What people call it: "w4a8 g128", "w2a16 k256 d4", "dense".</summary>
     public override string ToString() => Weights is null
-        ? "dense"
-        : $"w{Weights.Bits}a{(Activations == ActivationMode.Float ? 16 : ActivationFormat.Bits)} {(Weights.GroupSize == 0 ? "per row" : $"g{Weights.GroupSize}")}{(Activations == ActivationMode.Static ? " static" : "")}";
+        ? DenseName
+        : $"w{Weights.WeightBits}a{(Activations == ActivationMode.Float ? 16 : ActivationFormat.Bits)} {Weights.Granularity}{(Activations == ActivationMode.Static ? " static" : "")}";
 
     /// <summary>
     /// The tensors that hold a layer. They come one by one: when a later one is described, the earlier ones have been found in the file, so that
@@ -48,25 +57,24 @@ public sealed record LayerFormat(GroupFormat? Weights, ActivationMode Activation
     public IEnumerable<TensorDescription> Tensors(string name, IReadOnlyList<int> shape, ElementType? biasType, ElementType denseType = ElementType.F16)
     {
         var (outputs, inputs) = (shape[0], shape.Skip(1).Aggregate(1, (a, b) => checked(a * b)));
-        if (Weights is null)
+        if (Weights is null) yield return new(name + PackedTensors.Weight, denseType, shape);
+        else foreach (var tensor in Weights.Tensors(name, outputs, inputs)) yield return tensor;
+        if (Activations == ActivationMode.Static)
         {
-            yield return new(name + PackedTensors.Weight, denseType, shape);
-        }
-        else
-        {
-            var groups = Weights.Grid(inputs).Count;
-            yield return new(name + PackedTensors.Codes, ElementType.U8, [outputs, Weights.RowBytes(inputs)]);
-            yield return new(name + PackedTensors.Scales, ElementType.F16, [outputs, groups]);
-            yield return new(name + PackedTensors.Zeros, ElementType.U8, [Weights.ZeroBytes(outputs, inputs)]);
-            if (Activations == ActivationMode.Static)
-            {
-                yield return new(name + PackedTensors.ActivationScales, ElementType.F32, [groups]);
-                yield return new(name + PackedTensors.ActivationZeros, ElementType.U8, [groups]);
-            }
+            var groups = new GroupGrid(inputs, ActivationGroup).Count;
+            yield return new(name + PackedTensors.ActivationScales, ElementType.F32, [groups]);
+            yield return new(name + PackedTensors.ActivationZeros, ElementType.U8, [groups]);
         }
 
         if (biasType is { } type) yield return new(name + PackedTensors.Bias, type, [outputs]);
     }
+
+    /// <summary>Why no layer [outputs, inputs] can be stored so, or null.</summary>
+    internal string? Problem(int outputs, int inputs) =>
+        Weights?.Problem(outputs, inputs)
+        ?? (Weights is CodebookFormat books && (CodebookGroup < 0 || CodebookGroup % books.VectorLength != 0) ? $"activations in groups of {CodebookGroup}; a multiple of d {books.VectorLength} was expected"
+        : Weights is not CodebookFormat && CodebookGroup != 0 ? $"activations in groups of {CodebookGroup} beside a weight that has its own"
+        : null);
 
     /// <summary>Writes the entry as a JSON object.</summary>
     /// <param name="json">Where to.</param>
@@ -74,16 +82,14 @@ public sealed record LayerFormat(GroupFormat? Weights, ActivationMode Activation
     internal void Write(Utf8JsonWriter json, int inputs)
     {
         json.WriteStartObject();
-        json.WriteString("format", Weights is null ? DenseName : Group);
+        json.WriteString("format", Kind);
         if (Weights is not null)
         {
-            json.WriteNumber("bits", Weights.Bits);
-            json.WriteNumber("group", Weights.GroupSize);
-            if (Tail(Weights, inputs) is var tail && tail != 0) json.WriteNumber("tail", tail);
+            Weights.Write(json, inputs);
             json.WriteNumber("abits", Activations == ActivationMode.Float ? 16 : ActivationFormat.Bits);
             if (Activations != ActivationMode.Float)
             {
-                json.WriteNumber("agroup", Weights.GroupSize);
+                json.WriteNumber("agroup", ActivationGroup);
                 json.WriteBoolean("static", Activations == ActivationMode.Static);
             }
         }
@@ -93,66 +99,10 @@ public sealed record LayerFormat(GroupFormat? Weights, ActivationMode Activation
 
     /// <summary>Reads an entry, and demands that it is complete and holds nothing that this version would have to pass over.</summary>
     /// <param name="entry">The JSON value.</param>
+    /// <param name="outputs">N of the layer.</param>
     /// <param name="inputs">K of the layer.</param>
     /// <param name="path">The file, for errors.</param>
     /// <param name="name">The layer, for errors.</param>
     /// <exception cref="InvalidFileException">Anything about the entry is wrong.</exception>
-    internal static LayerFormat Read(JsonElement entry, int inputs, string path, string name) => new EntryReader(path, name).Read(entry, inputs);
-
-    /// <summary>Values of the last group where it is shorter than the others; else 0.</summary>
-    private static int Tail(GroupFormat format, int inputs) => inputs % format.Grid(inputs).Size;
-
-    private sealed class EntryReader(string path, string name)
-    {
-        private static readonly string[] s_groupKeys = ["format", "bits", "group", "tail", "abits", "agroup", "static"];
-
-        public LayerFormat Read(JsonElement entry, int inputs)
-        {
-            if (entry.ValueKind != JsonValueKind.Object) throw Wrong("its entry is not a JSON object");
-            var kind = entry.TryGetProperty("format", out var text) && text.ValueKind == JsonValueKind.String ? text.GetString()! : throw Wrong("its entry names no format");
-            if (kind is not (Group or DenseName)) throw Wrong($"unknown format {TensorRules.Printable(kind)}; {Group} or {DenseName} was expected");
-            foreach (var property in entry.EnumerateObject())
-                if (property.Name != "format" && (kind == DenseName || !s_groupKeys.Contains(property.Name)))
-                    throw Wrong($"unknown property {TensorRules.Printable(property.Name)} of the format {kind}");
-            if (kind == DenseName) return Dense;
-            var format = new GroupFormat(Number(entry, "bits"), Number(entry, "group"));
-            if (!GroupFormat.AllBits.Contains(format.Bits)) throw Wrong($"{format.Bits} bits; 2, 3, 4, 5, 6 or 8 were expected");
-            if (format.GroupSize < 0) throw Wrong($"group {format.GroupSize}; 0 (the whole row) or more was expected");
-            CheckTail(entry, format, inputs);
-            return new LayerFormat(format, Activations(entry, format));
-        }
-
-        /// <summary>A group that does not divide is no accident only where the entry says what is left over.</summary>
-        private void CheckTail(JsonElement entry, GroupFormat format, int inputs)
-        {
-            var tail = entry.TryGetProperty("tail", out _) ? Number(entry, "tail") : 0;
-            if (Tail(format, inputs) is var left && left != tail)
-                throw Wrong($"group {format.GroupSize} does not divide the {inputs} columns: {left} are left over; the entry says {tail}");
-        }
-
-        private ActivationMode Activations(JsonElement entry, GroupFormat format)
-        {
-            var bits = Number(entry, "abits");
-            if (bits == 16)
-            {
-                return entry.TryGetProperty("agroup", out _) || entry.TryGetProperty("static", out _)
-                    ? throw Wrong("agroup or static beside abits 16; they belong to quantized activations")
-                    : ActivationMode.Float;
-            }
-
-            if (bits != ActivationFormat.Bits) throw Wrong($"abits {bits}; {ActivationFormat.Bits} or 16 was expected");
-            if (Number(entry, "agroup") is var group && group != format.GroupSize)
-                throw Wrong($"agroup {group}; the weight's group {format.GroupSize} was expected");
-            if (!entry.TryGetProperty("static", out var isStatic) || isStatic.ValueKind is not (JsonValueKind.True or JsonValueKind.False))
-                throw Wrong("no static: true or false was expected");
-            return isStatic.GetBoolean() ? ActivationMode.Static : ActivationMode.Dynamic;
-        }
-
-        private int Number(JsonElement entry, string key) =>
-            entry.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out var number)
-                ? number
-                : throw Wrong($"no {key}: a whole number was expected");
-
-        private InvalidFileException Wrong(string problem) => new(path, $"layer {name}: {problem}");
-    }
+    internal static LayerFormat Read(JsonElement entry, int outputs, int inputs, string path, string name) => new LayerEntryReader(path, name).Read(entry, outputs, inputs);
 }

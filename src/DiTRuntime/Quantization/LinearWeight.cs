@@ -26,6 +26,9 @@ public abstract class LinearWeight(string name, int outputs, int inputs, float[]
     /// <summary>How the layer's input is quantized, or null where it stays in floating point.</summary>
     public ActivationFormat? Activations { get; init; }
 
+    /// <summary>How a packed file stores the layer.</summary>
+    public virtual LayerFormat LayerFormat => LayerFormat.Dense;
+
     /// <summary>Copies rows of W [rowCount, K] as fp32.</summary>
     /// <exception cref="InvalidFileException">A value is NaN or infinite.</exception>
     public abstract void CopyRows(int firstRow, int rowCount, Span<float> destination);

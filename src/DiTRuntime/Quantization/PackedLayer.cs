@@ -6,43 +6,21 @@ using DiTRuntime.Checkpoints;
 
 namespace DiTRuntime.Quantization;
 
-/// <summary>A group-quantized linear layer, packed as it stands in a file; what calibration makes and the writer takes.</summary>
+/// <summary>A quantized linear layer as it stands in a file; what calibration makes and the writer takes.</summary>
 public sealed class PackedLayer
 {
-    /// <summary>Metadata of a part file: the layer's name, its entry and K.</summary>
-    private const string NameKey = "ditruntime.part", EntryKey = "ditruntime.layer", InputsKey = "ditruntime.inputs";
+    /// <summary>Metadata of a part file: the layer's name, its entry, N and K.</summary>
+    private const string NameKey = "ditruntime.part", EntryKey = "ditruntime.layer", OutputsKey = "ditruntime.outputs", InputsKey = "ditruntime.inputs";
 
-    private readonly byte[] _codes;
-    private readonly Half[] _scales;
-    private readonly byte[] _zeros;
-
-    private PackedLayer(
-        string name, int outputs, int inputs, GroupFormat format, byte[] codes, Half[] scales, byte[] zeros, float[]? bias, ActivationFormat? activations)
+    /// <param name="weight">A <see cref="GroupWeight"/> or <see cref="CodebookWeight"/> in memory; its bias as the file will give it back.</param>
+    public PackedLayer(LinearWeight weight)
     {
-        (Name, Outputs, Inputs, Format, Bias, Activations) = (name, outputs, inputs, format, bias, activations);
-        (_codes, _scales, _zeros) = (codes, scales, zeros);
+        if (weight.LayerFormat.Weights is null) throw new ArgumentException($"{weight.Name} is not quantized", nameof(weight));
+        Weight = weight;
     }
 
-    /// <summary>The layer's name in the official layout.</summary>
-    public string Name { get; }
-
-    /// <summary>N.</summary>
-    public int Outputs { get; }
-
-    /// <summary>K.</summary>
-    public int Inputs { get; }
-
-    /// <summary>Bits and groups.</summary>
-    public GroupFormat Format { get; }
-
-    /// <summary>How the input is quantized; null for floating point.</summary>
-    public ActivationFormat? Activations { get; }
-
-    /// <summary>b [N], as the file will give it back: rounded to F16 where that can hold it; null where there is none.</summary>
-    public float[]? Bias { get; }
-
-    /// <summary>The layer's entry in a packed file.</summary>
-    public LayerFormat LayerFormat => new(Format, LayerFormat.ModeOf(Activations));
+    /// <summary>The layer as a backend takes it.</summary>
+    public LinearWeight Weight { get; }
 
     /// <summary>Packs codes, scales and zero points.</summary>
     /// <param name="name">The layer's name in the official layout.</param>
@@ -68,13 +46,9 @@ public sealed class PackedLayer
         var rowBytes = format.RowBytes(inputs);
         var packed = new byte[outputs * rowBytes];
         Parallel.For(0, outputs, row => BitPacking.Pack(codes.Span.Slice(row * inputs, inputs), format.Bits, packed.AsSpan(row * rowBytes, rowBytes)));
-        var packedZeros = new byte[format.ZeroBytes(outputs, inputs)];
-        BitPacking.Pack(zeros, format.Bits, packedZeros);
-        return new PackedLayer(name, outputs, inputs, format, packed, scales, packedZeros, bias.IsEmpty ? null : StoredFloats.Round(bias), activations);
+        var packedZeros = PackZeros(format, outputs, inputs, zeros);
+        return new PackedLayer(new GroupWeight(name, outputs, inputs, bias.IsEmpty ? null : StoredFloats.Round(bias), format, packed, scales, packedZeros) { Activations = activations });
     }
-
-    /// <summary>The layer as a backend takes it.</summary>
-    public GroupWeight ToWeight() => new(Name, Outputs, Inputs, Bias, Format, _codes, _scales, _zeros) { Activations = Activations };
 
     /// <summary>Writes the layer alone, so that a long calibration can go on after a break.</summary>
     /// <param name="path">Where to; the file appears whole or not at all.</param>
@@ -82,12 +56,13 @@ public sealed class PackedLayer
     public void Save(string path)
     {
         using var entry = new MemoryStream();
-        using (var json = new Utf8JsonWriter(entry)) LayerFormat.Write(json, Inputs);
+        using (var json = new Utf8JsonWriter(entry)) Weight.LayerFormat.Write(json, Weight.Inputs);
         var metadata = new Dictionary<string, string>
         {
-            [NameKey] = Name,
+            [NameKey] = Weight.Name,
             [EntryKey] = Encoding.UTF8.GetString(entry.ToArray()),
-            [InputsKey] = Inputs.ToString(CultureInfo.InvariantCulture),
+            [OutputsKey] = Weight.Outputs.ToString(CultureInfo.InvariantCulture),
+            [InputsKey] = Weight.Inputs.ToString(CultureInfo.InvariantCulture),
         };
         AtomicFile.Write(path, stream => SafetensorsWriter.Write(stream, metadata, [.. Tensors()], WriteTensor));
     }
@@ -97,59 +72,65 @@ public sealed class PackedLayer
     public static PackedLayer Load(string path)
     {
         using var checkpoint = Checkpoint.Open(path);
+        int? Number(string key) => checkpoint.Metadata.TryGetValue(key, out var text) && int.TryParse(text, CultureInfo.InvariantCulture, out var number) && number > 0 ? number : null;
         if (!checkpoint.Metadata.TryGetValue(NameKey, out var name) || !checkpoint.Metadata.TryGetValue(EntryKey, out var entry)
-            || !checkpoint.Metadata.TryGetValue(InputsKey, out var number) || !int.TryParse(number, out var inputs) || inputs < 1)
-            throw new InvalidFileException(path, $"not a part of a packed model: metadata {NameKey}, {EntryKey} and {InputsKey} were expected");
-        var format = ReadEntry(entry, inputs, path, name);
-        if (!checkpoint.TryGet(name + PackedTensors.Codes, out var codes) || codes.Shape.Length != 2 || codes.Shape[0] < 1 || format.Weights is null)
-            throw new InvalidFileException(path, $"not a part of a packed model: a tensor {TensorRules.Printable(name)}{PackedTensors.Codes} [N,K·b/8] was expected");
+            || Number(OutputsKey) is not { } outputs || Number(InputsKey) is not { } inputs)
+            throw new InvalidFileException(path, $"not a part of a packed model: metadata {NameKey}, {EntryKey}, {OutputsKey} and {InputsKey} were expected");
+        var format = ReadEntry(entry, outputs, inputs, path, name);
+        if (format.Weights is null) throw new InvalidFileException(path, "not a part of a packed model: its layer is not quantized");
         var tensors = new PackedTensors(checkpoint);
-        var weight = (GroupWeight)tensors.Read(name, [codes.Shape[0], inputs], checkpoint.TryGet(name + PackedTensors.Bias, out _), format);
+        var weight = tensors.Read(name, [outputs, inputs], checkpoint.TryGet(name + PackedTensors.Bias, out _), format);
         tensors.CheckNoneIsLeft();
-        checkpoint.TryGet(name + PackedTensors.Zeros, out var zeros);
-        return new PackedLayer(
-            name, weight.Outputs, inputs, format.Weights, weight.Codes.ToArray(), weight.Scales.ToArray(), zeros!.Bytes.ToArray(), weight.Bias, weight.Activations);
+        return new PackedLayer(weight is GroupWeight group ? group.ToMemory() : ((CodebookWeight)weight).ToMemory());
     }
 
     /// <summary>The layer's tensors in a packed file.</summary>
     /// <param name="shape">Shape of the weight where it has more than two extents; only the bytes' count depends on it.</param>
     internal IEnumerable<TensorDescription> Tensors(IReadOnlyList<int>? shape = null) =>
-        LayerFormat.Tensors(Name, shape ?? [Outputs, Inputs], Bias is null ? null : StoredFloats.TypeOf(Bias));
+        Weight.LayerFormat.Tensors(Weight.Name, shape ?? [Weight.Outputs, Weight.Inputs], Weight.Bias is null ? null : StoredFloats.TypeOf(Weight.Bias));
 
     /// <summary>Writes the bytes of one of <see cref="Tensors"/>.</summary>
     internal void WriteTensor(TensorDescription tensor, Stream stream)
     {
-        switch (tensor.Name[Name.Length..])
+        var suffix = tensor.Name[Weight.Name.Length..];
+        switch (suffix)
         {
-            case PackedTensors.Codes:
-                stream.Write(_codes);
-                break;
-            case PackedTensors.Scales:
-                stream.Write(MemoryMarshal.AsBytes<Half>(_scales));
-                break;
-            case PackedTensors.Zeros:
-                stream.Write(_zeros);
-                break;
             case PackedTensors.Bias:
-                StoredFloats.Write(Bias, tensor.Type, stream);
+                StoredFloats.Write(Weight.Bias, tensor.Type, stream);
                 break;
             case PackedTensors.ActivationScales:
-                stream.Write(MemoryMarshal.AsBytes<float>(Activations!.StaticScales));
+                stream.Write(MemoryMarshal.AsBytes<float>(Weight.Activations!.StaticScales));
                 break;
             case PackedTensors.ActivationZeros:
-                stream.Write(Activations!.StaticZeros);
+                stream.Write(Weight.Activations!.StaticZeros);
                 break;
             default:
-                throw new ArgumentException($"{tensor.Name} is no tensor of {Name}", nameof(tensor));
+                stream.Write(Weight is GroupWeight group ? BytesOf(group, suffix) : ((CodebookWeight)Weight).BytesOf(suffix));
+                break;
         }
     }
 
-    private static LayerFormat ReadEntry(string entry, int inputs, string path, string name)
+    private static ReadOnlySpan<byte> BytesOf(GroupWeight weight, string suffix) => suffix switch
+    {
+        PackedTensors.GroupCodes => weight.Codes,
+        PackedTensors.Scales => MemoryMarshal.AsBytes(weight.Scales),
+        PackedTensors.Zeros => PackZeros(weight.Format, weight.Outputs, weight.Inputs, weight.Zeros),
+        _ => throw new ArgumentException($"{weight.Name}{suffix} is no tensor of a group weight", nameof(suffix)),
+    };
+
+    private static byte[] PackZeros(GroupFormat format, int outputs, int inputs, ReadOnlySpan<byte> zeros)
+    {
+        var packed = new byte[format.ZeroBytes(outputs, inputs)];
+        BitPacking.Pack(zeros, format.Bits, packed);
+        return packed;
+    }
+
+    private static LayerFormat ReadEntry(string entry, int outputs, int inputs, string path, string name)
     {
         try
         {
             using var json = JsonDocument.Parse(entry);
-            return LayerFormat.Read(json.RootElement, inputs, path, TensorRules.Printable(name));
+            return LayerFormat.Read(json.RootElement, outputs, inputs, path, TensorRules.Printable(name));
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or ArgumentException)
         {

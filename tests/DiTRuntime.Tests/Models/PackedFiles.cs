@@ -25,13 +25,13 @@ internal static class PackedFiles
     }
 
     public static PackedLayer Round(LinearWeight weight, LayerFormat format) =>
-        LayerQuantizer.RoundToNearest(weight, format.Weights!, activations: Activations(format, weight.Inputs));
+        LayerQuantizer.RoundToNearest(weight, (GroupFormat)format.Weights!, activations: Activations(format, weight.Inputs));
 
     /// <summary>Dynamic activations, or static ones of a range of ±4.</summary>
     private static ActivationFormat? Activations(LayerFormat format, int inputs)
     {
         if (format.Activations == ActivationMode.Float) return null;
-        var dynamic = new ActivationFormat(format.Weights!.GroupSize);
+        var dynamic = new ActivationFormat(format.ActivationGroup);
         if (format.Activations == ActivationMode.Dynamic) return dynamic;
         var groups = dynamic.Grid(inputs).Count;
         var (scale, zero) = ActivationQuantizer.Range(-4, 4);

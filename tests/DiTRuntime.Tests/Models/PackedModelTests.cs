@@ -29,7 +29,7 @@ public sealed class PackedModelTests
             if (now.Bias is not null) Assert.That(now.Bias, Is.EqualTo(was.Bias!.Select(b => (float)(Half)b)));
             var expected = format.Weights is null
                 ? [.. Values(was).Select(w => (float)(Half)w)]
-                : Values(PackedFiles.Round(was, format).ToWeight());
+                : Values(PackedFiles.Round(was, format).Weight);
             Assert.That(Values(now), Is.EqualTo(expected), was.Name);
             if (format.Weights is null) continue;
             Assert.That(((GroupWeight)now).Format, Is.EqualTo(format.Weights));

@@ -15,8 +15,8 @@ public sealed class PackedLayerTests
         layer.Save(folder["part.safetensors"]);
         var read = PackedLayer.Load(folder["part.safetensors"]);
         read.Save(folder["again.safetensors"]);
-        Assert.That(read.LayerFormat, Is.EqualTo(layer.LayerFormat));
-        Assert.That(read.Activations?.StaticScales, Is.EqualTo(layer.Activations?.StaticScales));
+        Assert.That(read.Weight.LayerFormat, Is.EqualTo(layer.Weight.LayerFormat));
+        Assert.That(read.Weight.Activations?.StaticScales, Is.EqualTo(layer.Weight.Activations?.StaticScales));
         Assert.That(File.ReadAllBytes(folder["again.safetensors"]), Is.EqualTo(File.ReadAllBytes(folder["part.safetensors"])));
     }
 
@@ -26,7 +26,7 @@ public sealed class PackedLayerTests
         using var folder = new TestFolder();
         using var source = PackedFiles.Tiny();
         LayerQuantizer.RoundToNearest(source.LabelTable, new GroupFormat(8, 32)).Save(folder["part.safetensors"]);
-        Assert.That(PackedLayer.Load(folder["part.safetensors"]).Bias, Is.Null);
+        Assert.That(PackedLayer.Load(folder["part.safetensors"]).Weight.Bias, Is.Null);
     }
 
     [Test]
@@ -39,7 +39,7 @@ public sealed class PackedLayerTests
         byte[] codes = [.. Enumerable.Range(0, N * K).Select(_ => (byte)random.Next(format.MaxCode + 1))];
         byte[] zeros = [.. Enumerable.Range(0, N * grid.Count).Select(_ => (byte)random.Next(format.MaxCode + 1))];
         Half[] scales = [.. Enumerable.Range(0, N * grid.Count).Select(i => (Half)(0.01 * (i + 1)))];
-        var weight = PackedLayer.Pack("l", N, K, format, codes, [.. scales], zeros).ToWeight();
+        var weight = PackedLayer.Pack("l", N, K, format, codes, [.. scales], zeros).Weight;
         var values = new float[N * K];
         weight.CopyRows(0, N, values);
         for (var i = 0; i < values.Length; i++)
@@ -48,7 +48,7 @@ public sealed class PackedLayerTests
             Assert.That(values[i], Is.EqualTo((float)scales[g] * (codes[i] - zeros[g])));
         }
 
-        Assert.That(weight.Zeros, Is.EqualTo(zeros));
+        Assert.That(((GroupWeight)weight).Zeros, Is.EqualTo(zeros));
     }
 
     [Test]
