@@ -60,7 +60,7 @@ public static class ModelParts
     private static LayerSize SizeOf(LinearWeight layer, ICheckpoint checkpoint)
     {
         long Bytes(string suffix) => checkpoint.TryGet(layer.Name + suffix, out var tensor) ? tensor.ByteCount : 0;
-        var weightBytes = Bytes(PackedTensors.Weight) + layer.LayerFormat.Weights?.Tensors(layer.Name, layer.Outputs, layer.Inputs).Sum(tensor => tensor.ByteCount) ?? 0;
+        var weightBytes = Bytes(PackedTensors.Weight) + (layer.LayerFormat.Weights?.Tensors(layer.Name, layer.Outputs, layer.Inputs).Sum(tensor => tensor.ByteCount) ?? 0);
         var total = weightBytes + Bytes(PackedTensors.Bias) + Bytes(PackedTensors.ActivationScales) + Bytes(PackedTensors.ActivationZeros);
         return new LayerSize(layer.Name, PartOf(layer.Name + '.'), layer.LayerFormat, (long)layer.Outputs * layer.Inputs, weightBytes, total);
     }
