@@ -50,6 +50,15 @@ public static class ModelParts
     public static IReadOnlyList<LayerSize> Layers(DiTWeights weights) =>
         PackedModel.Recognises(weights.Checkpoint) ? [.. weights.Layers.Select(layer => SizeOf(layer, weights.Checkpoint))] : [];
 
+    /// <summary>Bits per weight of the linear layers of the blocks, everything counted that they need but biases; of any model, packed or not.</summary>
+    public static double BlockBitsPerWeight(DiTWeights weights)
+    {
+        var packed = Layers(weights).Where(layer => layer.Name.StartsWith("blocks.", StringComparison.Ordinal)).ToArray();
+        if (packed.Length > 0) return BitsPerWeight(packed);
+        var tensors = weights.Checkpoint.Tensors.Where(tensor => PartOf(tensor.Name) is "attention" or "MLP" or "adaLN" && tensor.Shape.Length > 1).ToArray();
+        return 8.0 * tensors.Sum(tensor => tensor.ByteCount) / tensors.Sum(tensor => (long)tensor.Count);
+    }
+
     /// <summary>Bits per weight over several layers.</summary>
     public static double BitsPerWeight(IEnumerable<LayerSize> layers)
     {
