@@ -22,24 +22,35 @@ template <bool along_depth, int extent, int lanes> struct factor {
     static constexpr u32 bytes = (along_depth ? extent : kDepth) * pitch;
     static constexpr bool adjacent = !along_depth;  // values 4h to 4h + 3 of a lane lie side by side
 
+    // A stage is copied in units of 16 bytes, a thread the same place in every row_step-th row.
+    static constexpr s32 units = (along_depth ? kDepth : extent) / 4, row_step = kThreads / units, rows = along_depth ? extent : kDepth;
+    const f32* from;
+    s32 row, row_count, column, column_count;
+    u32 to;
+
+    // Values first.. of count, from the first depth on.
+    DIT_DEVICE factor(const f32* source, s32 first, s32 count, s32 depth_count) {
+        const s32 thread = static_cast<s32>(thread_index());
+        row = thread / units + (along_depth ? first : 0);
+        column = thread % units * 4 + (along_depth ? 0 : first);
+        row_count = along_depth ? count : depth_count;
+        column_count = along_depth ? depth_count : count;
+        from = source + static_cast<long long>(row) * column_count + column;
+        to = static_cast<u32>(thread / units) * pitch + static_cast<u32>(thread % units) * 16;
+    }
+
+    // Starts to bring the next depths to a stage, zeros beyond the last.
+    DIT_DEVICE void copy(u32 offset) {
+#pragma unroll
+        for (s32 i = 0; i < rows; i += row_step) {
+            cp_async_16(offset + to + static_cast<u32>(i) * pitch, from + static_cast<long long>(i) * column_count, row + i < row_count && column < column_count);
+        }
+        (along_depth ? column : row) += kDepth;
+        from += along_depth ? kDepth : static_cast<long long>(kDepth) * column_count;
+    }
+
     // Where value i of a lane lies in its warp's part of the extent.
     static DIT_DEVICE u32 index(u32 lane, int i) { return along_depth ? lane + static_cast<u32>(lanes * i) : 4 * lane + static_cast<u32>(4 * lanes * (i / 4) + i % 4); }
-
-    // Brings values first.. of depth.. to a stage, zeros beyond count and depth_count.
-    static DIT_DEVICE void copy(u32 offset, const f32* source, s32 first, s32 count, s32 depth, s32 depth_count) {
-        constexpr s32 units = (along_depth ? kDepth : extent) / 4;  // 16 bytes each, in a row
-        constexpr s32 total = units * (along_depth ? extent : kDepth);
-        const s32 row_first = along_depth ? first : depth, row_count = along_depth ? count : depth_count;
-        const s32 column_first = along_depth ? depth : first, column_count = along_depth ? depth_count : count;
-#pragma unroll
-        for (s32 i = 0; i < total; i += kThreads) {
-            const s32 unit = i + static_cast<s32>(thread_index());
-            const s32 row = unit / units, column = column_first + unit % units * 4;
-            const bool valid = row_first + row < row_count && column < column_count;
-            const f32* from = valid ? source + static_cast<long long>(row_first + row) * column_count + column : source;
-            cp_async_16(offset + static_cast<u32>(row) * pitch + static_cast<u32>(unit % units) * 16, from, valid);
-        }
-    }
 
     // Values 4h to 4h + 3 of a lane at four depths from d.
     static DIT_DEVICE void load(u32 offset, u32 lane, u32 base, int h, u32 d, f32 (&values)[4][4]) {
@@ -60,10 +71,12 @@ constexpr u32 kStageBytes = left::bytes + right::bytes;
 
 DIT_KERNEL(training_product_kernel, dit_training_product, kThreads) {
     const s32 first_row = static_cast<s32>(block_x()) * kRows, first_column = static_cast<s32>(block_y()) * kColumns;
+    left a_copy(args.left, first_row, args.rows, args.depth);
+    right b_copy(args.right, first_column, args.columns, args.depth);
     const auto copy = [&](s32 stage) {
         const u32 offset = static_cast<u32>(stage & 1) * kStageBytes;
-        left::copy(offset, args.left, first_row, args.rows, stage * kDepth, args.depth);
-        right::copy(offset + left::bytes, args.right, first_column, args.columns, stage * kDepth, args.depth);
+        a_copy.copy(offset);
+        b_copy.copy(offset + left::bytes);
         cp_async_commit();
     };
     const u32 row_base = warp_index() * 32, lane_down = lane_index() / 8, lane_across = lane_index() % 8;
@@ -76,7 +89,7 @@ DIT_KERNEL(training_product_kernel, dit_training_product, kThreads) {
         block_sync();
         if (stage + 1 < stages) copy(stage + 1);
         const u32 offset = static_cast<u32>(stage & 1) * kStageBytes;
-#pragma unroll
+#pragma unroll 2
         for (u32 d = 0; d < kDepth; d += 4) {
             f32 b[2][4][4];
 #pragma unroll
