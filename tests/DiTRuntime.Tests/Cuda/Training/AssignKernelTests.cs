@@ -1,6 +1,8 @@
 using DiTRuntime.Backends;
 using DiTRuntime.Backends.Cpu;
 using DiTRuntime.Backends.Training;
+using DiTRuntime.Calibration.Codebooks;
+using DiTRuntime.Calibration.Numerics;
 using DiTRuntime.Checkpoints;
 using DiTRuntime.Tests.Cuda.Engine;
 using DiTRuntime.Tests.Quantization;
@@ -54,6 +56,25 @@ internal sealed class AssignKernelTests
         var (codes, distances) = Assign(device, [0, 0, 1, 1, 0.5f, 0.5f, float.NaN, 0], null, [float.NaN, 0, 1, 1, 0, 0, 0, 0, -1, -1], 2);
         Assert.That(codes, Is.EqualTo(new[] { 2, 1, 1, 0 }));
         Assert.That(distances, Is.EqualTo(new[] { 0, 0, 0.5f, float.PositiveInfinity }));
+    }
+
+    [Test]
+    public void K_means_goes_the_same_way_as_on_the_CPU()
+    {
+        using var device = EmulatedEngine.Create();
+        using var cpu = CpuBackend.Create(new CpuOptions(ThreadCount: 2));
+        var (expected, actual) = (Cluster(cpu), Cluster(device));
+        Assert.That(actual, Is.EqualTo(expected), "one chain a distance on both: codewords, codes and distances to the bit");
+        Assert.That(expected.Codes.Distinct().Count(), Is.EqualTo(16));
+
+        static (float[] Codewords, int[] Codes, float[] Distances) Cluster(IClusteringBackend backend)
+        {
+            using var workers = new Workers(2);
+            using var clusters = new KMeans(backend, workers, Gaussian.Values(1500 * 3, 1), Array.ConvertAll(Gaussian.Values(1500 * 3, 2), Math.Abs), 3);
+            var codewords = clusters.Fit(16, seed: 5, iterations: 6);
+            clusters.Assign(codewords);
+            return (codewords, clusters.Codes, clusters.Distances);
+        }
     }
 
     private static (int[] Codes, float[] Distances) Assign(IClusteringBackend backend, float[] points, float[]? weights, float[] codewords, int length)
