@@ -17,7 +17,7 @@ struct row_statistics {
 
 DIT_DEVICE row_statistics statistics_of(const f32* x, s32 hidden, f32 epsilon) {
     const s32 lane = static_cast<s32>(lane_index());
-    const f32 share = 1.0f / static_cast<f32>(hidden);
+    const f32 share = reciprocal(static_cast<f32>(hidden));
     f32 sum = 0;
 #pragma unroll 4
     for (s32 c = lane; c < hidden; c += 32) sum += global_load_readonly(x + c);
@@ -67,7 +67,7 @@ DIT_KERNEL(training_norm_gradient_kernel, dit_training_norm, 32 * kWarps) {
         sum += g;
         product = fused_multiply_add(g, normed_at(c), product);
     }
-    const f32 share = 1.0f / static_cast<f32>(args.hidden);
+    const f32 share = reciprocal(static_cast<f32>(args.hidden));
     const f32 mean = team_sum<32>(sum) * share, slope = team_sum<32>(product) * share;
 #pragma unroll 4
     for (s32 c = lane; c < args.hidden; c += 32) {
