@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using BenchmarkDotNet.Attributes;
 using DiTRuntime.Backends;
 using DiTRuntime.Backends.Cpu;
@@ -91,8 +90,6 @@ internal static class RandomCodebook
         Half[] vectors = [.. Enumerable.Range(0, (format.PoolSize == 0 ? entries : format.PoolSize) * format.VectorLength).Select(_ => (Half)(0.04f * (random.NextSingle() - 0.5f)))];
         uint[] table = [.. Enumerable.Range(0, format.PoolSize == 0 ? 0 : entries).Select(_ => (uint)random.Next(format.PoolSize))];
         Half[]? scales = format.HasRowScales ? [.. Enumerable.Repeat((Half)1.1f, outputs)] : null;
-        var packed = CodebookWeight.Pack("layer", outputs, inputs, new float[outputs], format, codes, vectors, table, scales);
-        return activations is null ? packed : new CodebookWeight(
-            "layer", outputs, inputs, packed.Bias, format, new(packed.Codes), new(MemoryMarshal.AsBytes(packed.Vectors)), new(packed.Table), new(MemoryMarshal.AsBytes(packed.RowScales))) { Activations = activations };
+        return CodebookWeight.Pack("layer", outputs, inputs, new float[outputs], format, codes, vectors, table, scales, activations);
     }
 }
