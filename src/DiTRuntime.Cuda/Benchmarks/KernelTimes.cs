@@ -74,7 +74,7 @@ internal sealed partial class KernelTimes(IGpuDevice device, CudaBackend backend
         LayerFormat[] formats =
         [
             LayerFormat.Dense, .. settings.Groups.Select(size => new LayerFormat(new GroupFormat(8, size), ActivationMode.Dynamic)),
-            new(new GroupFormat(4, group), ActivationMode.Dynamic), new(new GroupFormat(4, group)),
+            new(new GroupFormat(4, group), ActivationMode.Dynamic), new(new GroupFormat(4, group)), .. settings.Codebooks,
         ];
         foreach (var (name, outputs, inputs) in layers)
         {

@@ -16,11 +16,15 @@ internal static class KernelCatalog
     /// <summary>Bytes in, exact 32-bit sums: 16×8×32.</summary>
     public const string IntegerProduct = "IMMA.16832.U8.U8";
 
+    /// <summary>The same with codewords, which have signs.</summary>
+    public const string CodewordProduct = "IMMA.16832.U8.S8";
+
     /// <summary>Halves in, fp32 sums: 16×8×16.</summary>
     public const string HalfProduct = "HMMA.16816.F32";
 
-    /// <summary>The formats that are published for it: groups of 128, and of 288, four whole heads.</summary>
-    private static readonly string[] s_formats = ["f16", "w8a8-g128", "w4a8-g128", "w8a8-g288", "w4a16-g128", "w8a16-g128"];
+    /// <summary>The formats that are published for it: groups of 128, and of 288, four whole heads; codebooks of 2, 3 and 1 bits, and one for every position.</summary>
+    private static readonly string[] s_formats =
+        ["f16", "w8a8-g128", "w4a8-g128", "w8a8-g288", "w4a16-g128", "w8a16-g128", "k256-d4", "k64-d2", "k256-d8", "k256-d4-a8-g96", "k256-d8-a8-g128", "pq-k256-d8", "k65536-d8"];
 
     private static readonly Dictionary<TargetArchitecture, CatalogKernel[]> s_kernels = [];
 
@@ -52,6 +56,7 @@ internal static class KernelCatalog
     private static string? InstructionOf(KernelSpec spec) => spec.File switch
     {
         "gemm/gemm.cu" when spec.Constants.Contains($"FORMAT={(int)GemmFormat.W8A8}") || spec.Constants.Contains($"FORMAT={(int)GemmFormat.W4A8}") => IntegerProduct,
+        "gemm/gemm.cu" when spec.Constants.Contains($"FORMAT={(int)GemmFormat.LookupA8}") => CodewordProduct,
         "gemm/gemm.cu" or "conv/convolution.cu" or "sampler/final_layer.cu" => HalfProduct,
         _ when spec.File.StartsWith("attention/", StringComparison.Ordinal) => HalfProduct,
         _ => null,
