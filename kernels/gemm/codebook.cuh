@@ -7,10 +7,12 @@
 struct warp_place {
     int row, record;  // first row and first record of the warp inside the tile
     int lane;
-    DIT_DEVICE warp_place()
+    u32 same;  // the bytes of a word in their order, which compilers cannot know
+    DIT_DEVICE explicit warp_place(const dit_gemm& args)
         : row(static_cast<int>(warp_index()) / WARPS_N * kRowTiles * 16),
           record(static_cast<int>(warp_index()) % WARPS_N * (kColumnTiles / 2)),
-          lane(static_cast<int>(lane_index())) {}
+          lane(static_cast<int>(lane_index())),
+          same(0x3210 + (static_cast<u32>(args.rows) >> 31)) {}
 };
 
 // A B step of two neighbouring n8 tiles, as it is stored.

@@ -102,7 +102,7 @@ struct stage_ring {
 
 DIT_KERNEL(gemm_kernel, dit_gemm, kThreads) {
     const tile_walk walk(args);
-    const warp_place warp;
+    const warp_place warp(args);
     const book_places books(args.weight, walk.first_record, warp);
     warp_sums sums = {};
     [[maybe_unused]] row_scales rows;

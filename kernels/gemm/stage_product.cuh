@@ -12,6 +12,13 @@ DIT_DEVICE void load_rows(int stage, const warp_place& warp, int row_tile, int s
     ldmatrix_x4(stage + (warp.row + row_tile * 16 + warp.lane % 16) * kRowPitch + step * kStepBytes + warp.lane / 16 * 16, a);
 }
 
+// The four registers of an operand out of words that were loaded in another order. They are copied by an instruction that the assembler takes for
+// work: plain copies it makes anew for every product, up to three for each of them.
+DIT_DEVICE void gather_row(const warp_place& warp, u32 a0, u32 a1, u32 a2, u32 a3, u32 (&a)[4]) {
+    a[0] = byte_permute(a0, 0, warp.same), a[1] = byte_permute(a1, 0, warp.same);
+    a[2] = byte_permute(a2, 0, warp.same), a[3] = byte_permute(a3, 0, warp.same);
+}
+
 // The same of a unit whose columns are codewords: what the lane's own piece of K is in these rows.
 DIT_DEVICE void load_unit(int stage, const warp_place& warp, int row_tile, int unit, u32 (&a)[kUnitSteps][4]) {
     if constexpr (!kPermuted) {
@@ -21,11 +28,11 @@ DIT_DEVICE void load_unit(int stage, const warp_place& warp, int row_tile, int u
         const int lower = upper + 8 * kRowPitch;
         if constexpr (kUnitSteps == 2) {
             const u32x4 p = shared_load<u32x4>(upper), q = shared_load<u32x4>(lower);
-            a[0][0] = p.x, a[0][1] = q.x, a[0][2] = p.y, a[0][3] = q.y;
-            a[1][0] = p.z, a[1][1] = q.z, a[1][2] = p.w, a[1][3] = q.w;
+            gather_row(warp, p.x, q.x, p.y, q.y, a[0]);
+            gather_row(warp, p.z, q.z, p.w, q.w, a[1]);
         } else {
             const u32x2 p = shared_load<u32x2>(upper), q = shared_load<u32x2>(lower);
-            a[0][0] = p.x, a[0][1] = q.x, a[0][2] = p.y, a[0][3] = q.y;
+            gather_row(warp, p.x, q.x, p.y, q.y, a[0]);
         }
     }
 }

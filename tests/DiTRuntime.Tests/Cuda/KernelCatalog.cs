@@ -1,5 +1,6 @@
 using DiTRuntime.Backends;
 using DiTRuntime.Cuda.Compilation;
+using DiTRuntime.Cuda.Devices;
 using DiTRuntime.Cuda.Kernels;
 using DiTRuntime.Cuda.Planning;
 
@@ -22,9 +23,9 @@ internal static class KernelCatalog
     /// <summary>Halves in, fp32 sums: 16×8×16.</summary>
     public const string HalfProduct = "HMMA.16816.F32";
 
-    /// <summary>The formats that are published for it: groups of 128, and of 288, four whole heads; codebooks of 2, 3 and 1 bits, and one for every position.</summary>
+    /// <summary>The formats that are published for it: groups of 128, and of 288, four whole heads; codebooks of 2, 3 and 1 bits.</summary>
     private static readonly string[] s_formats =
-        ["f16", "w8a8-g128", "w4a8-g128", "w8a8-g288", "w4a16-g128", "w8a16-g128", "k256-d4", "k64-d2", "k256-d8", "k256-d4-a8-g96", "k256-d8-a8-g128", "pq-k256-d8", "k65536-d8"];
+        ["f16", "w8a8-g128", "w4a8-g128", "w8a8-g288", "w4a16-g128", "w8a16-g128", "k256-d4", "k64-d2", "k256-d8", "k256-d4-a8-g96"];
 
     private static readonly Dictionary<TargetArchitecture, CatalogKernel[]> s_kernels = [];
 
@@ -35,7 +36,7 @@ internal static class KernelCatalog
         {
             if (s_kernels.TryGetValue(target, out var kernels)) return kernels;
             var specs = s_formats.SelectMany((format, i) => KernelPlan.For(() => PlannedModels.DiTXL2(format), target, i == 0 ? PlannedModels.Decoder : null));
-            return s_kernels[target] = [.. specs.Concat(PublishedDecoder()).Distinct().Select(spec => new CatalogKernel(spec, InstructionOf(spec)))];
+            return s_kernels[target] = [.. specs.Concat(PublishedDecoder()).Concat(OtherCodebooks(target)).Distinct().Select(spec => new CatalogKernel(spec, InstructionOf(spec)))];
         }
     }
 
@@ -51,6 +52,22 @@ internal static class KernelCatalog
         yield return AttentionKernel.WideSpec(512);
         foreach (var tile in new[] { ConvolutionTile.Large, ConvolutionTile.Small, ConvolutionTile.Thin })
             foreach (var upsamples in new[] { false, true }) yield return ConvolutionKernel.Spec(tile, upsamples, masksTail: false, Activation.None);
+    }
+
+    /// <summary>Codebooks of other kinds, one kernel each: for every position, of bytes in vectors of eight, two bytes a code, decoded ones; and a product of few rows.</summary>
+    private static IEnumerable<KernelSpec> OtherCodebooks(TargetArchitecture target)
+    {
+        var device = GpuModels.Typical(target.Number);
+        foreach (var (format, rows) in new[] { ("pq-k256-d8", 8192), ("pq-k256-d8-a8-g128", 8192), ("k256-d8-a8-g128", 8192), ("k1024-d8", 8192), ("k256-d4", 2), ("k256-d2-a8-g64", 512) })
+        {
+            var weight = PlannedModels.Layer("mlp.fc1", 4608, 1152, PlannedModels.Packed(format));
+            using var planned = new PlanningDevice(device);
+            using var layer = new CudaLinear(weight, WeightLayout.Of(weight), planned.Allocate(16));
+            yield return GemmKernel.Spec(new GemmProblem { Rows = rows, Layer = layer, Activation = Activation.GeluTanh }, device);
+        }
+
+        foreach (var format in new[] { "k65536-d4", "k256-d3-a8-g96" })
+            yield return DecodeKernel.Spec(WeightLayout.Of(PlannedModels.Layer("mlp.fc1", 4608, 1152, PlannedModels.Packed(format))));
     }
 
     private static string? InstructionOf(KernelSpec spec) => spec.File switch

@@ -19,6 +19,12 @@ internal static class PlannedModels
         lock (s_layers) return s_layers.Model(DiTConfigs.Parse("DiT-XL/2") with { Depth = 1 }, format == "f16" ? LayerFormat.Dense : Packed(format), packsFinalModulation: true);
     }
 
+    /// <summary>One layer.</summary>
+    public static LinearWeight Layer(string name, int outputs, int inputs, LayerFormat format)
+    {
+        lock (s_layers) return s_layers.Make(name, outputs, inputs, format);
+    }
+
     /// <summary>A narrow AutoencoderKL: the same kernels as the published one, but for the attention.</summary>
     public static IImageDecoder Decoder(IDiTBackend backend) => ImageDecoders.Open(TestFiles.Golden("vae"), backend);
 
