@@ -8,11 +8,11 @@ namespace DiTRuntime.Backends;
 
 /// <summary>
 /// What every backend asks of the tensors given to an operation: its own memory, the right element type, shapes that fit.
-/// One method per operation of <see cref="IDiTBackend"/>, with the same parameter names; a failure is an
+/// One method per operation of <see cref="IDiTBackend"/> and of what extends it, with the same parameter names; a failure is an
 /// <see cref="ArgumentException"/> that names the tensor, its shape and the one expected.
 /// </summary>
 /// <remarks>Sampling steps go through here, so the passing path allocates nothing; messages are made in cold helpers.</remarks>
-internal static class TensorCheck
+internal static partial class TensorCheck
 {
     /// <summary>The tensor is F32 or I32, of at least one dimension, with positive extents.</summary>
     public static void Allocate(ElementType type, ReadOnlySpan<int> shape)
@@ -286,6 +286,26 @@ internal static class TensorCheck
         Shape(step, nameof(step), 1);
         Rank(rowOfSample, 2);
         Shape(rowOfSample, nameof(rowOfSample), rowOfSample.Shape[0], sampleCount);
+    }
+
+    /// <inheritdoc cref="Training.IClusteringBackend.AssignNearest"/>
+    public static void AssignNearest(IDiTBackend backend, Tensor points, Tensor? weights, Tensor codewords, Tensor codes, Tensor distances)
+    {
+        Floats(backend, points);
+        Floats(backend, codewords);
+        Integers(backend, codes);
+        Floats(backend, distances);
+        Rank(points, 2);
+        var (count, length) = (points.Shape[0], points.Shape[1]);
+        if (length is < CodebookFormat.MinVectorLength or > CodebookFormat.MaxVectorLength) Fail(nameof(points), $"points are {Text(points.Shape)}, expected {CodebookFormat.MinVectorLength} to {CodebookFormat.MaxVectorLength} values each");
+        Rank(codewords, 2);
+        Shape(codewords, nameof(codewords), codewords.Shape[0], length);
+        if (codewords.Shape[0] > CodebookFormat.MaxCodebookSize) Fail(nameof(codewords), $"codewords are {Text(codewords.Shape)}, expected at most {CodebookFormat.MaxCodebookSize}");
+        Shape(codes, nameof(codes), count);
+        Shape(distances, nameof(distances), count);
+        if (weights is null) return;
+        Floats(backend, weights);
+        Shape(weights, nameof(weights), count, length);
     }
 
     private static int PatchSide(int featureCount, int channels, string name)

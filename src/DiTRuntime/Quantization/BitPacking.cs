@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics.X86;
 
@@ -83,18 +84,24 @@ public static class BitPacking
         }
     }
 
-    /// <summary>Four codes at a time, as long as whole words can be read; returns how many codes that were.</summary>
+    /// <summary>Four codes at a time, as long as whole words can be read (of little-endian machines, as all are that .NET runs on); returns how many codes that were.</summary>
     private static int UnpackFours(ReadOnlySpan<byte> packed, int bits, ref long bit, Span<ushort> codes)
     {
         // Four codes are 4·bits bits, so the shift into the first byte stays what it is, or alternates between two values four apart.
         if ((int)(bit & 7 | (uint)(4 * bits) & 4) + 4 * bits > 64) return 0;
+        var whole = packed.Length < sizeof(ulong) ? 0 : Math.Min(codes.Length, ((packed.Length - sizeof(ulong) + 1) * 8L - bit + 4 * bits - 1) / (4 * bits) * 4);
+        ref var source = ref MemoryMarshal.GetReference(packed);
+        ref var target = ref MemoryMarshal.GetReference(codes);
+        var mask = EveryShort * ((1ul << bits) - 1);
         var i = 0;
-        for (; i + 4 <= codes.Length && (bit >> 3) + sizeof(ulong) <= packed.Length; i += 4, bit += 4 * bits)
+        var at = bit;
+        for (; i + 4 <= whole; i += 4, at += 4 * bits)
         {
-            var word = BinaryPrimitives.ReadUInt64LittleEndian(packed[(int)(bit >> 3)..]) >> (int)(bit & 7);
-            BinaryPrimitives.WriteUInt64LittleEndian(MemoryMarshal.AsBytes(codes[i..]), SpreadFour(word, bits));
+            var word = Unsafe.ReadUnaligned<ulong>(ref Unsafe.Add(ref source, (nint)(at >> 3))) >> (int)(at & 7);
+            Unsafe.WriteUnaligned(ref Unsafe.As<ushort, byte>(ref Unsafe.Add(ref target, i)), Bmi2.X64.IsSupported ? Bmi2.X64.ParallelBitDeposit(word, mask) : SpreadFour(word, bits));
         }
 
+        bit = at;
         return i;
     }
 
@@ -146,8 +153,6 @@ public static class BitPacking
     /// <summary>Four codes of b bits in 16 bits each.</summary>
     private static ulong SpreadFour(ulong word, int bits)
     {
-        var mask = EveryShort * ((1ul << bits) - 1);
-        if (Bmi2.X64.IsSupported) return Bmi2.X64.ParallelBitDeposit(word, mask);
         ulong codes = 0;
         for (var i = 0; i < 4; i++) codes |= ((word >> (bits * i)) & ((1ul << bits) - 1)) << (16 * i);
         return codes;

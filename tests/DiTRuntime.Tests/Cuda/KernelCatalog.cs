@@ -3,6 +3,7 @@ using DiTRuntime.Cuda.Compilation;
 using DiTRuntime.Cuda.Devices;
 using DiTRuntime.Cuda.Kernels;
 using DiTRuntime.Cuda.Planning;
+using DiTRuntime.Tests.Cuda.Training;
 
 namespace DiTRuntime.Tests.Cuda;
 
@@ -11,7 +12,7 @@ namespace DiTRuntime.Tests.Cuda;
 /// <param name="Instruction">The tensor-core instruction its time goes into, as the disassembler spells it; null for a kernel of another kind.</param>
 internal sealed record CatalogKernel(KernelSpec Spec, string? Instruction = null);
 
-/// <summary>Every kernel, in every specialisation that DiT-XL/2 and its decoder use: what the planner says, and no list of our own.</summary>
+/// <summary>Every kernel, in every specialisation that DiT-XL/2, its decoder and its calibration use: what the planner says, and no list of our own.</summary>
 internal static class KernelCatalog
 {
     /// <summary>Bytes in, exact 32-bit sums: 16×8×32.</summary>
@@ -36,7 +37,8 @@ internal static class KernelCatalog
         {
             if (s_kernels.TryGetValue(target, out var kernels)) return kernels;
             var specs = s_formats.SelectMany((format, i) => KernelPlan.For(() => PlannedModels.DiTXL2(format), target, i == 0 ? PlannedModels.Decoder : null));
-            return s_kernels[target] = [.. specs.Concat(PublishedDecoder()).Concat(OtherCodebooks(target)).Distinct().Select(spec => new CatalogKernel(spec, InstructionOf(spec)))];
+            var others = PublishedDecoder().Concat(OtherCodebooks(target)).Concat(PlannedTraining.Kernels(target));
+            return s_kernels[target] = [.. specs.Concat(others).Distinct().Select(spec => new CatalogKernel(spec, InstructionOf(spec)))];
         }
     }
 

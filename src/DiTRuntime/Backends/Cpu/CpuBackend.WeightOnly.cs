@@ -8,6 +8,9 @@ namespace DiTRuntime.Backends.Cpu;
 /// </summary>
 internal sealed unsafe partial class CpuBackend<TSimd, TVec>
 {
+    /// <summary>Depth of an expanded block: with 48 columns of fp32, 108 KB, which share the second cache with the sums of all rows of a task.</summary>
+    private const int ExpandedDepth = 576;
+
     private void RunWeightOnly(float* input, int rowCount, CpuPackedLinear layer, in Epilogue epilogue, Tensor output)
     {
         var job = new WeightOnlyJob
@@ -18,7 +21,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             Target = new OutputTarget(Floats(output), layer.Outputs, layer.Bias, epilogue, output),
         };
         var panels = DivideUp(layer.Outputs, PanelWidth);
-        Pool.Run(job, panels * DivideUp(rowCount, TaskRows), checked((DepthBlock + TaskRows) * PanelWidth * sizeof(float) + layer.ScratchBytes));
+        Pool.Run(job, panels * DivideUp(rowCount, TaskRows), checked((ExpandedDepth + TaskRows) * PanelWidth * sizeof(float) + layer.ScratchBytes));
     }
 
     private struct WeightOnlyJob : IJob
@@ -36,12 +39,12 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             var firstRow = task / panels * TaskRows;
             var rowCount = Math.Min(TaskRows, RowCount - firstRow);
             var panel = (float*)scratch;
-            var sums = panel + DepthBlock * PanelWidth;
+            var sums = panel + ExpandedDepth * PanelWidth;
             var work = (byte*)(sums + TaskRows * PanelWidth);
             var rows = stackalloc float*[TileRows];
-            var blockDepth = Layer.BlockDepth(DepthBlock);
+            var blockDepth = Layer.BlockDepth(ExpandedDepth);
             // Columns past the last are multiplied too, though never stored.
-            if (columns < PanelWidth) new Span<float>(panel, DepthBlock * PanelWidth).Clear();
+            if (columns < PanelWidth) new Span<float>(panel, ExpandedDepth * PanelWidth).Clear();
             for (var k = 0; k < Layer.Inputs; k += blockDepth)
             {
                 var depth = Math.Min(blockDepth, Layer.Inputs - k);

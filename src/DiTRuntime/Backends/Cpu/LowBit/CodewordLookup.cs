@@ -22,78 +22,87 @@ internal readonly unsafe struct CodewordLookup
     /// <summary>Whether <see cref="Table"/> is of 32 bits.</summary>
     public bool IsWideTable { get; init; }
 
+    /// <summary>k where each position along the row has the next codebook, else 0.</summary>
+    public int BookStep { get; init; }
+
     /// <summary>Bytes that a slot takes for a vector.</summary>
     public static int Slot(int vectorBytes) => vectorBytes <= 4 ? 4 : vectorBytes <= 8 ? 8 : 16;
 
     /// <summary>Looks up.</summary>
+    /// <typeparam name="TCode">Byte or ushort.</typeparam>
     /// <param name="codes">in [count].</param>
     /// <param name="count">Vectors.</param>
     /// <param name="entry">The first vector's codebook times k.</param>
-    /// <param name="bookStep">k where each position has the next codebook, else 0.</param>
     /// <param name="line">out: count vectors, and up to 16 bytes more.</param>
-    public void Read(ushort* codes, int count, int entry, int bookStep, byte* line)
+    public void Read<TCode>(TCode* codes, int count, int entry, byte* line)
+        where TCode : unmanaged
     {
         switch (SlotBytes)
         {
-            case 4: ReadSlots<uint>(codes, count, entry, bookStep, line); break;
-            case 8: ReadSlots<ulong>(codes, count, entry, bookStep, line); break;
-            default: ReadSlots<Vector128<byte>>(codes, count, entry, bookStep, line); break;
+            case 4: ReadSlots<TCode, uint>(codes, count, entry, line); break;
+            case 8: ReadSlots<TCode, ulong>(codes, count, entry, line); break;
+            default: ReadSlots<TCode, Vector128<byte>>(codes, count, entry, line); break;
         }
     }
 
-    private void ReadSlots<TSlot>(ushort* codes, int count, int entry, int bookStep, byte* line)
+    private void ReadSlots<TCode, TSlot>(TCode* codes, int count, int entry, byte* line)
+        where TCode : unmanaged
         where TSlot : unmanaged
     {
-        if (Table == null) Copy<TSlot, OwnNumber>(codes, count, entry, bookStep, line);
-        else if (IsWideTable) Copy<TSlot, WideNumber>(codes, count, entry, bookStep, line);
-        else Copy<TSlot, ShortNumber>(codes, count, entry, bookStep, line);
+        var vectors = (TSlot*)Vectors;
+        if (Table != null && IsWideTable) Copy<TCode, TSlot, WideNumber>(codes, count, vectors, Table + 4L * entry, BookStep, VectorBytes, line);
+        else if (Table != null) Copy<TCode, TSlot, ShortNumber>(codes, count, vectors, Table + 2L * entry, BookStep, VectorBytes, line);
+        else if (BookStep != 0) Copy<TCode, TSlot, OwnNumber>(codes, count, vectors + entry, null, BookStep, VectorBytes, line);
+        else Copy<TCode, TSlot, OwnNumber>(codes, count, vectors + entry, null, 0, VectorBytes, line);
     }
 
-    private void Copy<TSlot, TNumber>(ushort* codes, int count, int entry, int bookStep, byte* line)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Copy<TCode, TSlot, TNumber>(TCode* codes, nint count, TSlot* vectors, byte* table, nint bookStep, nint step, byte* line)
+        where TCode : unmanaged
         where TSlot : unmanaged
         where TNumber : struct, INumber
     {
-        var vectors = (TSlot*)Vectors;
-        var table = Table;
-        var step = VectorBytes;
-        var i = 0;
-        for (; i <= count - 4; i += 4, line += 4 * step, entry += 4 * bookStep)
+        nint entry = 0;
+        for (; count >= 4; count -= 4, codes += 4, line += 4 * step, entry += 4 * bookStep)
         {
-            var v0 = Unsafe.ReadUnaligned<TSlot>(vectors + TNumber.Of(table, entry + codes[i]));
-            var v1 = Unsafe.ReadUnaligned<TSlot>(vectors + TNumber.Of(table, entry + bookStep + codes[i + 1]));
-            var v2 = Unsafe.ReadUnaligned<TSlot>(vectors + TNumber.Of(table, entry + 2 * bookStep + codes[i + 2]));
-            var v3 = Unsafe.ReadUnaligned<TSlot>(vectors + TNumber.Of(table, entry + 3 * bookStep + codes[i + 3]));
-            Unsafe.WriteUnaligned(line, v0);
-            Unsafe.WriteUnaligned(line + step, v1);
-            Unsafe.WriteUnaligned(line + 2 * step, v2);
-            Unsafe.WriteUnaligned(line + 3 * step, v3);
+            var v0 = vectors[TNumber.Of(table, entry + Number(codes))];
+            var v1 = vectors[TNumber.Of(table, entry + bookStep + Number(codes + 1))];
+            var v2 = vectors[TNumber.Of(table, entry + 2 * bookStep + Number(codes + 2))];
+            var v3 = vectors[TNumber.Of(table, entry + 3 * bookStep + Number(codes + 3))];
+            *(TSlot*)line = v0;
+            *(TSlot*)(line + step) = v1;
+            *(TSlot*)(line + 2 * step) = v2;
+            *(TSlot*)(line + 3 * step) = v3;
         }
 
-        for (; i < count; i++, line += step, entry += bookStep)
-            Unsafe.WriteUnaligned(line, Unsafe.ReadUnaligned<TSlot>(vectors + TNumber.Of(table, entry + codes[i])));
+        for (; count > 0; count--, codes++, line += step, entry += bookStep) *(TSlot*)line = vectors[TNumber.Of(table, entry + Number(codes))];
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static nint Number<TCode>(TCode* code)
+        where TCode : unmanaged => sizeof(TCode) == 1 ? *(byte*)code : *(ushort*)code;
 
     /// <summary>The number of an entry's vector.</summary>
     private interface INumber
     {
-        static abstract nint Of(byte* table, int entry);
+        static abstract nint Of(byte* table, nint entry);
     }
 
     private readonly struct OwnNumber : INumber
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static nint Of(byte* table, int entry) => entry;
+        public static nint Of(byte* table, nint entry) => entry;
     }
 
     private readonly struct ShortNumber : INumber
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static nint Of(byte* table, int entry) => Unsafe.ReadUnaligned<ushort>(table + 2 * (nint)entry);
+        public static nint Of(byte* table, nint entry) => ((ushort*)table)[entry];
     }
 
     private readonly struct WideNumber : INumber
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static nint Of(byte* table, int entry) => (nint)Unsafe.ReadUnaligned<uint>(table + 4 * (nint)entry);
+        public static nint Of(byte* table, nint entry) => (nint)((uint*)table)[entry];
     }
 }

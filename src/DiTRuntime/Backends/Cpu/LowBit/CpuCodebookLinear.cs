@@ -55,6 +55,7 @@ internal sealed unsafe class CpuCodebookLinear : CpuPackedLinear
         SlotBytes = CodewordLookup.Slot(VectorBytes),
         VectorBytes = VectorBytes,
         Table = _weight.Format.PoolSize == 0 ? null : Pointer(_weight.Table),
+        BookStep = _weight.Format.IsProduct ? _weight.Format.CodebookSize : 0,
         IsWideTable = _weight.Format.TableType == Checkpoints.ElementType.U32,
     };
 
@@ -106,8 +107,17 @@ internal sealed unsafe class CpuCodebookLinear : CpuPackedLinear
         var packed = _weight.Codes;
         for (var row = firstOutput; row < firstOutput + rows; row++, lines += lineBytes)
         {
-            BitPacking.Unpack(packed.Slice(row * _rowBytes, _rowBytes), _codeBits, firstVector, new Span<ushort>(codes, count));
-            lookup.Read(codes, count, _weight.BookOf(row, firstVector) * format.CodebookSize, format.IsProduct ? format.CodebookSize : 0, lines);
+            var source = packed.Slice(row * _rowBytes, _rowBytes);
+            var entry = _weight.BookOf(row, firstVector) * format.CodebookSize;
+            if (_codeBits == 8)
+            {
+                lookup.Read(Pointer(source) + firstVector, count, entry, lines);
+            }
+            else
+            {
+                BitPacking.Unpack(source, _codeBits, firstVector, new Span<ushort>(codes, count));
+                lookup.Read(codes, count, entry, lines);
+            }
         }
     }
 
