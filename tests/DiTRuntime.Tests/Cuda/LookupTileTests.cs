@@ -79,7 +79,8 @@ internal sealed class LookupTileTests
                         };
                         var choice = GemmConfiguration.Choose(problem, device);
                         Assert.That(choice.SharedBytes(prepared.Layout), Is.LessThanOrEqualTo(device.SharedMemoryPerBlock), $"{name}, {rows} rows, {device.Name}");
-                        if (rows <= 16 && outputGroup == 0) Assert.That(choice.Tile.Rows, Is.EqualTo(16), $"{name}, {rows} rows, {device.Name}");
+                        // A codebook for every position may cost more than the rows that are computed for nothing.
+                        if (rows <= 16 && outputGroup == 0 && !format.StartsWith("pq", StringComparison.Ordinal)) Assert.That(choice.Tile.Rows, Is.EqualTo(16), $"{name}, {rows} rows, {device.Name}");
                     }
                 }
             }
