@@ -10,9 +10,10 @@ namespace DiTRuntime.Models;
 internal sealed class DiTFrame : IDisposable
 {
     /// <summary>Chunks of a block's modulation: shift, scale, gate of attention; then of the MLP.</summary>
-    private const int AttentionShift = 0, AttentionGate = 2, MlpShift = 3, MlpGate = 5;
+    public const int AttentionShift = 0, AttentionGate = 2, MlpShift = 3, MlpGate = 5;
 
-    private const float FinalEpsilon = 1e-6f;
+    /// <summary>What the norms before attention and in the final layer add to the variance.</summary>
+    public const float AttentionEpsilon = 1e-6f, FinalEpsilon = 1e-6f;
 
     private readonly ResourceList _owned = new();
     private readonly IDiTBackend _backend;
@@ -29,8 +30,7 @@ internal sealed class DiTFrame : IDisposable
     {
         _backend = backend;
         _config = weights.Config;
-        // diffusers leaves its second norm at the default epsilon.
-        _mlpEpsilon = compatibility == Compatibility.Diffusers ? 1e-5f : 1e-6f;
+        _mlpEpsilon = MlpEpsilon(compatibility);
         try
         {
             _positions = _owned.Add(backend.Allocate(ElementType.F32, _config.TokenCount, _config.HiddenSize));
@@ -44,6 +44,9 @@ internal sealed class DiTFrame : IDisposable
             throw;
         }
     }
+
+    /// <summary>What the norm before the MLP adds to the variance; diffusers leaves that norm at the default.</summary>
+    public static float MlpEpsilon(Compatibility compatibility) => compatibility == Compatibility.Diffusers ? 1e-5f : 1e-6f;
 
     /// <summary>Allocates what passes through these blocks work in.</summary>
     /// <param name="imageCount">Latents in flight.</param>
@@ -68,7 +71,7 @@ internal sealed class DiTFrame : IDisposable
     public void RunBlock(PreparedBlock block, in Modulation modulation, DiTState s, Action<PreparedLinear, Tensor>? inputObserver = null)
     {
         var (normed, attended) = (s.TokenInput(block.Qkv), s.TokenInput(block.Projection));
-        _backend.NormModulate(s.Tokens, modulation, AttentionShift, 1e-6f, normed);
+        _backend.NormModulate(s.Tokens, modulation, AttentionShift, AttentionEpsilon, normed);
         inputObserver?.Invoke(block.Qkv, normed);
         _backend.Linear(normed, block.Qkv, Epilogue.SplitHeads(_config.HeadCount), s.Qkv);
         _backend.Attention(s.Qkv, _config.HeadCount, attended);
