@@ -1,4 +1,5 @@
 using DiTRuntime.Calibration.Numerics;
+using DiTRuntime.Calibration.Vq4Dit;
 using DiTRuntime.Quantization;
 
 namespace DiTRuntime.Calibration.Dpq;
@@ -105,6 +106,16 @@ internal sealed unsafe class DpqLayer
         other.Vectors.CopyTo(Vectors, 0);
         other.RowScales.CopyTo(RowScales, 0);
         other.Bias?.CopyTo(Bias!, 0);
+    }
+
+    /// <summary>Takes everything that it holds to a state or back.</summary>
+    public void Exchange(TrainingState state, string prefix)
+    {
+        state.Exchange($"{Name}.{prefix}codes", Codes);
+        state.Exchange($"{Name}.{prefix}table", Table);
+        state.Exchange($"{Name}.{prefix}vectors", Vectors);
+        state.Exchange($"{Name}.{prefix}scales", RowScales);
+        state.Exchange($"{Name}.{prefix}bias", Bias ?? []);
     }
 
     /// <summary>Ŵ.</summary>

@@ -1,6 +1,6 @@
-using DiTRuntime.Backends.Cpu;
 using DiTRuntime.Calibration.Numerics;
 using DiTRuntime.Calibration.Training;
+using DiTRuntime.Calibration.Vq4Dit;
 
 namespace DiTRuntime.Calibration.Dpq;
 
@@ -58,13 +58,25 @@ internal sealed unsafe class DpqTrainedLayer : ITrainedLayer
     /// <summary>What codes are chosen for: [N, K], or empty.</summary>
     public float[] Target => _target;
 
-    /// <summary>Everything that steps change, by name: what a run that goes on needs.</summary>
-    public IEnumerable<(string Name, Array Values)> State =>
-    [
-        .. Parts(Layer, ""), .. Parts(_average, "average."),
-        ("vectors.m", _vectors.First), ("vectors.v", _vectors.Second), ("scales.m", _scales.First), ("scales.v", _scales.Second), ("bias.m", _bias.First), ("bias.v", _bias.Second),
-        ("target", _target), ("target.rows", _rowMoments), ("target.columns", _columnMoments),
-    ];
+    /// <summary>Takes everything that steps change to a state or back.</summary>
+    public void Exchange(TrainingState state)
+    {
+        Layer.Exchange(state, "");
+        _average.Exchange(state, "average.");
+        _vectors.Exchange(state, $"{Layer.Name}.vectors");
+        _scales.Exchange(state, $"{Layer.Name}.scales");
+        _bias.Exchange(state, $"{Layer.Name}.bias");
+        state.Exchange($"{Layer.Name}.target", _target);
+        state.Exchange($"{Layer.Name}.target.rows", _rowMoments);
+        state.Exchange($"{Layer.Name}.target.columns", _columnMoments);
+    }
+
+    /// <summary>Starts from another layer of the same format.</summary>
+    public void Restart(DpqLayer layer)
+    {
+        Layer.CopyFrom(layer);
+        _average.CopyFrom(layer);
+    }
 
     /// <summary>The layer with vectors, scales and bias averaged over the last steps, as a file would give it back.</summary>
     public DpqLayer Snapshot()
@@ -73,12 +85,6 @@ internal sealed unsafe class DpqTrainedLayer : ITrainedLayer
         Layer.Table.CopyTo(_average.Table, 0);
         return DpqLayer.From(_average.ToWeight());
     }
-
-    /// <summary>The arrays of a layer, by name.</summary>
-    public static IEnumerable<(string Name, Array Values)> Parts(DpqLayer layer, string prefix) =>
-    [
-        (prefix + "codes", layer.Codes), (prefix + "table", layer.Table), (prefix + "vectors", layer.Vectors), (prefix + "scales", layer.RowScales), (prefix + "bias", layer.Bias ?? []),
-    ];
 
     /// <inheritdoc/>
     public void CopyWeight(Span<float> weight)
@@ -185,11 +191,14 @@ internal sealed class AdamMoments(int count)
 {
     private const double FirstDecay = 0.9, SecondDecay = 0.99, Epsilon = 1e-12;
 
-    /// <summary>m.</summary>
-    public float[] First { get; } = new float[count];
+    private readonly float[] _first = new float[count], _second = new float[count];
 
-    /// <summary>v.</summary>
-    public float[] Second { get; } = new float[count];
+    /// <summary>Takes both to a state or back.</summary>
+    public void Exchange(TrainingState state, string name)
+    {
+        state.Exchange($"{name}.first", _first);
+        state.Exchange($"{name}.second", _second);
+    }
 
     /// <summary>Changes values by a step against their gradient.</summary>
     /// <param name="values">in/out.</param>
@@ -199,38 +208,11 @@ internal sealed class AdamMoments(int count)
     public void Step(float[] values, double[] gradient, float rate, int step)
     {
         var (first, second) = (1 - Math.Pow(FirstDecay, step), 1 - Math.Pow(SecondDecay, step));
-        for (var i = 0; i < First.Length; i++)
+        for (var i = 0; i < _first.Length; i++)
         {
-            First[i] += (float)((1 - FirstDecay) * (gradient[i] - First[i]));
-            Second[i] += (float)((1 - SecondDecay) * (gradient[i] * gradient[i] - Second[i]));
-            values[i] -= (float)(rate * (First[i] / first) / (Math.Sqrt(Second[i] / second) + Epsilon));
+            _first[i] += (float)((1 - FirstDecay) * (gradient[i] - _first[i]));
+            _second[i] += (float)((1 - SecondDecay) * (gradient[i] * gradient[i] - _second[i]));
+            values[i] -= (float)(rate * (_first[i] / first) / (Math.Sqrt(_second[i] / second) + Epsilon));
         }
     }
-}
-
-/// <summary>A layer that training leaves as it is.</summary>
-/// <param name="workers">Who computes.</param>
-/// <param name="layer">The layer.</param>
-internal sealed unsafe class DpqFixedLayer(Workers workers, DpqLayer layer) : ITrainedLayer
-{
-    /// <inheritdoc/>
-    public int Outputs => layer.Outputs;
-
-    /// <inheritdoc/>
-    public int Inputs => layer.Inputs;
-
-    /// <inheritdoc/>
-    public float[]? Bias => layer.Bias;
-
-    /// <summary>The layer.</summary>
-    public DpqLayer Layer => layer;
-
-    /// <inheritdoc/>
-    public void CopyWeight(Span<float> weight)
-    {
-        fixed (float* values = weight) layer.Expand(workers, new Matrix(values, Outputs, Inputs, Inputs));
-    }
-
-    /// <inheritdoc/>
-    public void Step(ReadOnlySpan<float> weightGradient, ReadOnlySpan<float> biasGradient) => throw new InvalidOperationException($"{layer.Name} is not trained");
 }

@@ -56,7 +56,8 @@ internal sealed class DataBatches(Teacher teacher, DiTConfig config, TrainingDat
             labels[row] = random.NextInt(DroppedOf) == 0 ? config.NullClass : data.LabelOf(sample);
             random.Normal(noise);
             var (signal, spread) = ((float)Math.Sqrt(_schedule.AlphasCumprod[timesteps[row]]), (float)Math.Sqrt(1 - _schedule.AlphasCumprod[timesteps[row]]));
-            var (clean, latent) = (data.Sample(sample), latents.AsSpan(row * config.LatentCount, config.LatentCount));
+            var clean = data.Sample(sample);
+            var latent = latents.AsSpan(row * config.LatentCount, config.LatentCount);
             for (var i = 0; i < latent.Length; i++) latent[i] = signal * clean[i] + spread * noise[i];
             noise.CopyTo(all, row * config.LatentCount);
         }
