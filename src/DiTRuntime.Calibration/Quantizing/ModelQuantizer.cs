@@ -35,6 +35,7 @@ public sealed class ModelQuantizer(Func<DiTWeights> open, IDiTBackend backend, i
         using var workers = new Workers(threadCount, cancellation);
         using var weights = open();
         var plan = settings.Plan(weights.Config);
+        if (settings.Method is not (QuantizeMethod.Rtn or QuantizeMethod.Gptq)) throw new UsageException($"--method {settings.MethodName}: not in this build");
         var packer = new LayerPacker(workers, settings.Range);
         var finished = new Dictionary<string, LayerReport>(StringComparer.Ordinal);
         WorkFolder? folder = null;

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using DiTRuntime.Calibration.Codebooks;
 using DiTRuntime.Models;
 using DiTRuntime.Quantization;
 
@@ -12,6 +13,18 @@ public enum QuantizeMethod
 
     /// <summary>GPTQ (Frantar et al. 2023): each column's rounding error is made up for by the columns after it.</summary>
     Gptq,
+
+    /// <summary>Every vector of weights to the nearest codeword of k-means.</summary>
+    KMeans,
+
+    /// <summary>GPTVQ (van Baalen et al. 2024): GPTQ for vectors, with codewords fitted to the inputs.</summary>
+    Gptvq,
+
+    /// <summary>VQ4DiT (Deng et al. 2024): assignments and codewords trained without data.</summary>
+    Vq4Dit,
+
+    /// <summary>DPQ (Shao et al. 2024): a codebook per position, trained with the diffusion loss.</summary>
+    Dpq,
 }
 
 /// <summary>What a quantization shall do.</summary>
@@ -26,11 +39,14 @@ public sealed record QuantizeSettings
     /// <summary>The method's name on the command line; "qdit" is GPTQ in the settings of that paper.</summary>
     public required string MethodName { get; init; }
 
-    /// <summary>Bits of a weight: 2, 3, 4, 5, 6 or 8.</summary>
-    public required int WeightBits { get; init; }
+    /// <summary>Bits of a weight in groups: 2, 3, 4, 5, 6 or 8; 0 where there are <see cref="Codebooks"/>.</summary>
+    public int WeightBits { get; init; }
 
-    /// <summary>Group size of layers that <see cref="Groups"/> does not name; 0 for whole rows.</summary>
+    /// <summary>Group size of layers that <see cref="Groups"/> does not name, 0 for whole rows; beside codebooks, of quantized activations alone.</summary>
     public required int GroupSize { get; init; }
+
+    /// <summary>Sizes of the codebooks, for the methods that make such; else null.</summary>
+    public CodebookSettings? Codebooks { get; init; }
 
     /// <summary>Group sizes of single layers, by official name.</summary>
     public IReadOnlyDictionary<string, int> Groups { get; init; } = new Dictionary<string, int>();
@@ -54,12 +70,25 @@ public sealed record QuantizeSettings
     public Compatibility Compatibility { get; init; } = Compatibility.Official;
 
     /// <summary>Whether the model has to be run for it.</summary>
-    public bool NeedsCalibration => Method == QuantizeMethod.Gptq || Activations == ActivationMode.Static;
+    public bool NeedsCalibration => NeedsInputs || Activations == ActivationMode.Static;
+
+    /// <summary>Whether the codes follow from the layers' inputs.</summary>
+    internal bool NeedsInputs => LayerMethod is QuantizeMethod.Gptq or QuantizeMethod.Gptvq;
+
+    /// <summary>Whether codebooks are trained after every layer has been quantized by itself.</summary>
+    internal bool Trains => Method is QuantizeMethod.Vq4Dit or QuantizeMethod.Dpq;
+
+    /// <summary>How single layers are quantized, before any training.</summary>
+    internal QuantizeMethod LayerMethod => Trains ? Codebooks!.Start : Method;
+
+    /// <summary>The weights' format as people call it: "4 bits", "k256 d4".</summary>
+    public string FormatText => Codebooks is { } books ? $"k{books.CodebookSize} d{books.VectorLength}" : $"{WeightBits} bits";
 
     /// <summary>The format of every layer.</summary>
     /// <exception cref="UsageException">A group size for what is no linear layer of a block, or bits or a group that do not exist.</exception>
     public PackedModelPlan Plan(DiTConfig config)
     {
+        if (Codebooks is not null) return CodebookPlan(config, Codebooks);
         var uniform = PackedModelPlan.Uniform(config, new GroupFormat(WeightBits, GroupSize), Activations, PackAll);
         var formats = uniform.Formats.ToDictionary(StringComparer.Ordinal);
         foreach (var (layer, group) in Groups)
@@ -77,26 +106,34 @@ public sealed record QuantizeSettings
     /// <summary>The record of the method that goes into the file: all that the codes follow from, and nothing else.</summary>
     public string MethodJson()
     {
-        var json = new JsonObject
-        {
-            ["method"] = MethodName,
-            ["wbits"] = WeightBits,
-            ["abits"] = Activations == ActivationMode.Float ? 16 : ActivationFormat.Bits,
-            ["activations"] = Activations.ToString().ToLowerInvariant(),
-            ["group"] = GroupSize,
-            ["range"] = Range == RangeRule.MinMax ? "minmax" : "mse",
-        };
-        if (NeedsCalibration)
+        var json = new JsonObject { ["method"] = MethodName };
+        if (Codebooks is null) json["wbits"] = WeightBits;
+        else Codebooks.Write(json, Trains);
+        json["abits"] = Activations == ActivationMode.Float ? 16 : ActivationFormat.Bits;
+        json["activations"] = Activations.ToString().ToLowerInvariant();
+        if (Codebooks is null || Activations != ActivationMode.Float) json["group"] = GroupSize;
+        if (Codebooks is null) json["range"] = Range == RangeRule.MinMax ? "minmax" : "mse";
+        if (NeedsCalibration || Codebooks is not null) json["seed"] = Seed;
+        if (NeedsCalibration || Trains)
         {
             json["samples"] = SampleCount;
-            json["seed"] = Seed;
             json["steps"] = CalibrationSet.StepCount;
             json["guidance"] = CalibrationSet.GuidanceScale;
             json["compat"] = Compatibility.ToString().ToLowerInvariant();
         }
 
-        if (Method == QuantizeMethod.Gptq) json["damping"] = Gptq.DampingRatio;
+        if (NeedsInputs) json["damping"] = Gptq.DampingRatio;
         json["tool"] = $"DiTRuntime {typeof(QuantizeSettings).Assembly.GetName().Version?.ToString(3)}";
         return json.ToJsonString();
+    }
+
+    private PackedModelPlan CodebookPlan(DiTConfig config, CodebookSettings books)
+    {
+        var formats = new Dictionary<string, LayerFormat>(StringComparer.Ordinal);
+        foreach (var layer in DiTLayout.Layers(config))
+            if (books.FormatOf(layer, Activations, GroupSize, PackAll) is { } format) formats[layer.Name] = format;
+        var plan = new PackedModelPlan(config, formats);
+        plan.Check();
+        return plan;
     }
 }

@@ -12,7 +12,7 @@ namespace DiTRuntime.Calibration.Quantizing;
 /// </summary>
 internal sealed class WorkFolder
 {
-    private const string SettingsName = "settings.json", SamplesName = "samples.safetensors", StateName = "state.safetensors", PartSuffix = ".part.safetensors";
+    private const string SettingsName = "settings.json", SamplesName = "samples.safetensors", StateName = "state.safetensors", PartSuffix = ".part.safetensors", TrainedSuffix = ".trained" + PartSuffix, TrainingPrefix = "training.";
     private const string FinishedKey = "finished", LayersKey = "layers", TokensName = "tokens";
 
     private readonly string _path;
@@ -57,6 +57,18 @@ internal sealed class WorkFolder
 
     /// <summary>A finished layer.</summary>
     public PackedLayer Load(string layer) => PackedLayer.Load(PartPath(layer));
+
+    /// <summary>Whether a layer is there.</summary>
+    public bool Has(string layer) => File.Exists(PartPath(layer));
+
+    /// <summary>Keeps what a training has made of a layer, beside what it started from.</summary>
+    public void SaveTrained(PackedLayer layer) => layer.Save(TrainedPath(layer.Weight.Name));
+
+    /// <summary>What a training has made of a layer; null where it has not changed it.</summary>
+    public PackedLayer? TryLoadTrained(string layer) => File.Exists(TrainedPath(layer)) ? PackedLayer.Load(TrainedPath(layer)) : null;
+
+    /// <summary>A file of the training's own: "training." and the name.</summary>
+    public string TrainingPath(string name) => Path.Combine(_path, TrainingPrefix + name);
 
     /// <summary>Counts blocks as finished.</summary>
     /// <param name="finished">How many.</param>
@@ -106,8 +118,10 @@ internal sealed class WorkFolder
     });
 
     private static bool IsOurs(string entry) =>
-        Path.GetFileName(entry) is var name && (name is SettingsName or SamplesName or StateName || name.EndsWith(PartSuffix, StringComparison.Ordinal)
+        Path.GetFileName(entry) is var name && (name is SettingsName or SamplesName or StateName || name.EndsWith(PartSuffix, StringComparison.Ordinal) || name.StartsWith(TrainingPrefix, StringComparison.Ordinal)
             || name.EndsWith(".partial", StringComparison.Ordinal)) && File.Exists(entry);
+
+    private string TrainedPath(string layer) => Path.Combine(_path, layer + TrainedSuffix);
 
     private string PartPath(string layer) => Path.Combine(_path, layer + PartSuffix);
 

@@ -6,7 +6,7 @@ using DiTRuntime.Models;
 
 namespace DiTRuntime.Cli.Commands;
 
-/// <summary><c>dit quantize</c>: a checkpoint into a packed file of 2 to 8 bits a weight.</summary>
+/// <summary><c>dit quantize</c>: a checkpoint into a packed file of 1 to 8 bits a weight.</summary>
 internal static class QuantizeCommand
 {
     /// <summary>Makes the command.</summary>
@@ -19,7 +19,7 @@ internal static class QuantizeCommand
         output.Required = true;
         var report = Flags.OptionalText("--report", "Also write an HTML page into this folder", "DIR");
         var options = new QuantizeOptions();
-        var command = new Command("quantize", "Make a checkpoint 2 to 8 times smaller") { model, heads, output, report };
+        var command = new Command("quantize", "Make a checkpoint 2 to 16 times smaller") { model, heads, output, report };
         var search = new SearchOptions();
         foreach (var option in options.All.Concat(search.All)) command.Add(option);
         command.SetAction(parse =>
@@ -31,6 +31,7 @@ internal static class QuantizeCommand
             var folder = parse.GetValue(report);
             DiTWeights Open() => ModelSource.Open(source, parse.GetValue(heads));
             if (folder is not null && search.IsWanted(parse)) throw new UsageException("--report: the page is about a packed file; --search makes none");
+            if (settings.Codebooks is not null && search.IsWanted(parse)) throw new UsageException($"--search: it looks for group sizes, which --method {settings.MethodName} has not");
             OutputProbe.Check(path);
             if (folder is not null) HtmlReport.Prepare(folder);
             if (!search.IsWanted(parse))

@@ -18,7 +18,7 @@ internal static class QuantizePage
     /// <exception cref="OutputException">It cannot be written.</exception>
     public static string Save(string folder, string model, QuantizeSettings settings, QuantizeReport report)
     {
-        var page = new HtmlReport($"{model}, {settings.WeightBits} bits by {settings.MethodName}", "What each layer lost, and where the bytes are.")
+        var page = new HtmlReport($"{model}, {settings.FormatText} by {settings.MethodName}", "What each layer lost, and where the bytes are.")
             .Fact("model", model)
             .Fact("bytes", $"{report.ByteCount:N0}")
             .Fact("smaller than fp16", $"{report.CompressionOfHalf:F2}×").Fact("smaller than fp32", $"{report.CompressionOfSingle:F2}×")

@@ -93,7 +93,7 @@ public sealed class QuantizeTests
     }
 
     [TestCase("--method viditq", "--method viditq", "not in this build")]
-    [TestCase("--method magic", "--method magic", "rtn, gptq or qdit")]
+    [TestCase("--method magic", "--method magic", "rtn, gptq, qdit, kmeans")]
     [TestCase("--wbits 7", "--wbits 7", "2, 3, 4, 5, 6 or 8")]
     [TestCase("--abits 4", "--abits 4", "8 or 16")]
     [TestCase("--group-size wide", "--group-size wide", "row")]
@@ -105,6 +105,27 @@ public sealed class QuantizeTests
     [TestCase("--search --search-fitness frechet", "frechet", "digit judge")]
     [TestCase("--search --report r", "--report", "--search makes none")]
     [TestCase("--search --search-mean 300", "--search-mean 300", "mean of")]
+    [TestCase("--method kmeans --wbits 5", "--wbits 5", "1, 2, 3 or 4")]
+    [TestCase("--method kmeans --k 16", "--k", "--d is missing")]
+    [TestCase("--method kmeans --d 4", "--d", "--k is missing")]
+    [TestCase("--method kmeans --k 16 --d 4 --wbits 2", "--wbits", "--k and --d")]
+    [TestCase("--method kmeans --k 1 --d 4", "--k 1", "2 to 65536")]
+    [TestCase("--method kmeans --k 16 --d 9", "--d 9", "2 to 8")]
+    [TestCase("--method kmeans --k 16 --d 5", "blocks.0.adaLN_modulation.1", "d 5 does not divide")]
+    [TestCase("--method kmeans --group-size 32", "--group-size", "--abits 8")]
+    [TestCase("--method gptvq --abits 8 --group-size 30", "groups of 30", "multiple of d 4")]
+    [TestCase("--method kmeans --range mse", "--range", "methods with groups")]
+    [TestCase("--method kmeans --groups g.json", "--groups", "methods with groups")]
+    [TestCase("--method kmeans --search", "--search", "group sizes")]
+    [TestCase("--method kmeans --candidates 2", "--candidates", "vq4dit")]
+    [TestCase("--method gptvq --iterations 2", "--iterations", "vq4dit and dpq")]
+    [TestCase("--method vq4dit --candidates 0", "--candidates 0", "1 to k")]
+    [TestCase("--method vq4dit --iterations 0", "--iterations 0", "at least 1")]
+    [TestCase("--method vq4dit --data x.npz", "--data", "belongs to --method dpq")]
+    [TestCase("--method vq4dit --pool on", "--pool", "belongs to --method dpq")]
+    [TestCase("--method dpq --layout codebook --pool on", "--pool", "product")]
+    [TestCase("--method rtn --k 16 --d 4", "--k with --method rtn", "codebooks: kmeans")]
+    [TestCase("--method gptq --row-scales on", "--row-scales with --method gptq", "codebooks: kmeans")]
     public void Senseless_flags_are_refused(string flags, string named, string expected)
     {
         using var folder = new TemporaryFolder();
