@@ -8,11 +8,11 @@ namespace DiTRuntime.Backends;
 
 /// <summary>
 /// What every backend asks of the tensors given to an operation: its own memory, the right element type, shapes that fit.
-/// One method per operation of <see cref="IDiTBackend"/>, with the same parameter names; a failure is an
+/// One method per operation of <see cref="IDiTBackend"/> and of what extends it, with the same parameter names; a failure is an
 /// <see cref="ArgumentException"/> that names the tensor, its shape and the one expected.
 /// </summary>
 /// <remarks>Sampling steps go through here, so the passing path allocates nothing; messages are made in cold helpers.</remarks>
-internal static class TensorCheck
+internal static partial class TensorCheck
 {
     /// <summary>The tensor is F32 or I32, of at least one dimension, with positive extents.</summary>
     public static void Allocate(ElementType type, ReadOnlySpan<int> shape)

@@ -40,14 +40,14 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         public int HeadSize;
         public int QueryParts;
 
-        private readonly int KeyPanels => DivideUp(TokenCount, PanelWidth);
+        public readonly int KeyPanels => DivideUp(TokenCount, PanelWidth);
 
-        private readonly int ValuePanels => DivideUp(HeadSize, PanelWidth);
+        public readonly int ValuePanels => DivideUp(HeadSize, PanelWidth);
 
         /// <summary>Floats from one token to the next: q, k and v of all heads.</summary>
-        private readonly int TokenStride => 3 * Width;
+        public readonly int TokenStride => 3 * Width;
 
-        private readonly int ScoreStride => KeyPanels * PanelWidth;
+        public readonly int ScoreStride => KeyPanels * PanelWidth;
 
         public readonly int ScratchFloats =>
             (KeyPanels * HeadSize + ValuePanels * TokenCount + TileRows) * PanelWidth + TileRows * ScoreStride;
@@ -63,8 +63,8 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             var sums = values + ValuePanels * TokenCount * PanelWidth;
             var scores = sums + TileRows * PanelWidth;
             var totals = stackalloc float[TileRows];
-            PackKeys(q + Width, keys);
-            PackValues(q + 2 * Width, values);
+            PackKeys(q + Width, TokenStride, keys);
+            PackValues(q + 2 * Width, TokenStride, values);
 
             var tiles = DivideUp(TokenCount, TileRows);
             var output = Output + (long)sample * TokenCount * Width + head * HeadSize;
@@ -72,14 +72,14 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             {
                 var first = tile * TileRows;
                 var count = Math.Min(TileRows, TokenCount - first);
-                Score(q, first, count, keys, scores);
+                Score(q, TokenStride, first, count, keys, scores);
                 for (var r = 0; r < count; r++) totals[r] = Exponentiate(scores + r * ScoreStride);
-                Mix(scores, totals, count, values, sums, output + (long)first * Width);
+                Mix(scores, totals, count, values, sums, output + (long)first * Width, Width);
             }
         }
 
         /// <summary>[panels, D, width]: column t of a panel is key t, zero past the last.</summary>
-        private readonly void PackKeys(float* k, float* packed)
+        public readonly void PackKeys(float* k, int stride, float* packed)
         {
             for (var first = 0; first < ScoreStride; first += PanelWidth, packed += HeadSize * PanelWidth)
             {
@@ -89,8 +89,8 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
                 for (var block = 0; block < HeadSize; block += 16)
                 {
                     var length = Math.Min(16, HeadSize - block);
-                    var key = k + (long)first * TokenStride + block;
-                    for (var t = 0; t < count; t++, key += TokenStride)
+                    var key = k + (long)first * stride + block;
+                    for (var t = 0; t < count; t++, key += stride)
                     {
                         var column = packed + block * PanelWidth + t;
                         for (var d = 0; d < length; d++, column += PanelWidth) *column = key[d];
@@ -100,30 +100,31 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         }
 
         /// <summary>[panels, T, width]: row t of a panel is a piece of value t.</summary>
-        private readonly void PackValues(float* v, float* packed)
+        public readonly void PackValues(float* v, int stride, float* packed)
         {
             for (var panel = 0; panel < ValuePanels; panel++)
             {
                 var columns = Math.Min(PanelWidth, HeadSize - panel * PanelWidth);
                 for (var t = 0; t < TokenCount; t++, packed += PanelWidth)
                 {
-                    new ReadOnlySpan<float>(v + (long)t * TokenStride + panel * PanelWidth, columns).CopyTo(new Span<float>(packed, columns));
+                    new ReadOnlySpan<float>(v + (long)t * stride + panel * PanelWidth, columns).CopyTo(new Span<float>(packed, columns));
                     new Span<float>(packed + columns, PanelWidth - columns).Clear();
                 }
             }
         }
 
-        private readonly void Score(float* q, int first, int count, float* keys, float* scores)
+        /// <summary>[TileRows, score stride]: queries first and up times packed keys.</summary>
+        public readonly void Score(float* q, int stride, int first, int count, float* keys, float* scores)
         {
             var rows = stackalloc float*[TileRows];
-            for (var r = 0; r < TileRows; r++) rows[r] = q + (long)(first + Math.Min(r, count - 1)) * TokenStride;
+            for (var r = 0; r < TileRows; r++) rows[r] = q + (long)(first + Math.Min(r, count - 1)) * stride;
             for (var panel = 0; panel < KeyPanels; panel++)
                 PanelProduct<TSimd, TVec>.Multiply(rows, HeadSize, keys + panel * HeadSize * PanelWidth, scores + panel * PanelWidth, ScoreStride, first: true);
         }
 
         /// <summary>Scores s to e^((s − max)/√D), in place.</summary>
         /// <returns>Their sum.</returns>
-        private readonly float Exponentiate(float* scores)
+        public readonly float Exponentiate(float* scores)
         {
             var scale = TSimd.Broadcast(1 / MathF.Sqrt(HeadSize));
             var max = TSimd.Broadcast(VectorMath<TSimd, TVec>.Max(scores, TokenCount));
@@ -137,7 +138,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         }
 
         /// <summary>Values mixed by their weights, divided by the weights' sum.</summary>
-        private readonly void Mix(float* weights, float* totals, int count, float* values, float* sums, float* output)
+        public readonly void Mix(float* weights, float* totals, int count, float* values, float* sums, float* output, int outputStride)
         {
             var rows = stackalloc float*[TileRows];
             for (var r = 0; r < TileRows; r++) rows[r] = weights + Math.Min(r, count - 1) * ScoreStride;
@@ -148,7 +149,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
                 for (var r = 0; r < count; r++)
                 {
                     var reciprocal = TSimd.Broadcast(1 / totals[r]);
-                    var target = output + (long)r * Width + panel * PanelWidth;
+                    var target = output + (long)r * outputStride + panel * PanelWidth;
                     for (var j = 0; j < columns; j += TSimd.Lanes)
                     {
                         var mixed = TSimd.Multiply(TSimd.Load(sums + r * PanelWidth + j), reciprocal);

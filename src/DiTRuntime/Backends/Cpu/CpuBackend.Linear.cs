@@ -33,16 +33,27 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         KeepAlive(input, layer, output, epilogue.Gate?.Table, epilogue.Gate?.RowOfSample);
     }
 
-    private void RunLinear(float* input, int rowCount, CpuLinear layer, in Epilogue epilogue, Tensor output)
+    private void RunLinear(float* input, int rowCount, CpuLinear layer, in Epilogue epilogue, Tensor output) => RunPanels(
+        input, layer.Inputs, rowCount, layer.Inputs, layer.Panels, new OutputTarget(Floats(output), layer.Outputs, layer.Bias, epilogue, output));
+
+    /// <summary>Rows times panels.</summary>
+    /// <param name="input">in [rowCount, inputStride], of which depth values are read.</param>
+    /// <param name="inputStride">Values from one row to the next.</param>
+    /// <param name="rowCount">Rows.</param>
+    /// <param name="depth">Length of the product.</param>
+    /// <param name="panels">in [⌈width/PanelWidth⌉, depth, PanelWidth].</param>
+    /// <param name="target">Takes the sums.</param>
+    private void RunPanels(float* input, int inputStride, int rowCount, int depth, float* panels, in OutputTarget target)
     {
         var job = new LinearJob
         {
             Input = input,
+            InputStride = inputStride,
             RowCount = rowCount,
-            Depth = layer.Inputs,
-            Panels = layer.Panels,
-            PanelCount = DivideUp(layer.Outputs, PanelWidth),
-            Target = new OutputTarget(Floats(output), layer.Outputs, layer.Bias, epilogue, output),
+            Depth = depth,
+            Panels = panels,
+            PanelCount = DivideUp(target.Width, PanelWidth),
+            Target = target,
         };
         job.TaskRows = SplitRows(TaskRows, rowCount, job.PanelCount);
         Pool.Run(job, job.PanelCount * DivideUp(job.RowCount, job.TaskRows), RowBlock * PanelWidth * sizeof(float));
@@ -59,6 +70,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
     private struct LinearJob : IJob
     {
         public float* Input;
+        public int InputStride;
         public int RowCount;
         public int Depth;
         public float* Panels;
@@ -91,7 +103,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
                 {
                     // Rows past the end repeat the last one; their sums are never stored.
                     for (var r = 0; r < TileRows; r++)
-                        rows[r] = Input + (long)(firstRow + Math.Min(row + r, rowCount - 1)) * Depth + k;
+                        rows[r] = Input + (long)(firstRow + Math.Min(row + r, rowCount - 1)) * InputStride + k;
                     PanelProduct<TSimd, TVec>.Multiply(rows, depth, panel + (long)k * PanelWidth, sums + row * PanelWidth, PanelWidth, first: k == 0);
                 }
             }

@@ -58,6 +58,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         _staging?.Dispose();
         _zeroPixel?.Dispose();
         _moments?.Dispose();
+        DisposeTraining();
     }
 
     /// <summary>One sample: patches in (c, p, q) order, and tokens set to the positions, to which the projection adds.</summary>

@@ -16,7 +16,7 @@ namespace DiTRuntime.Backends.Cpu;
 public sealed record CpuOptions(int ThreadCount = 0, int VectorBits = 0, IntegerPath IntegerPath = IntegerPath.Auto);
 
 /// <summary>fp32 on the processor: several threads, vectors of the width found at run time.</summary>
-public abstract class CpuBackend : IDiTBackend
+public abstract partial class CpuBackend : IDiTBackend
 {
     private protected CpuBackend(int threadCount, IntegerPath integerPath)
     {

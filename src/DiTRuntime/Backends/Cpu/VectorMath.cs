@@ -10,6 +10,9 @@ internal static unsafe class VectorMath<TSimd, TVec>
 {
     private const int SumLanes = 16;
 
+    // 2√(2/π), and that times 0.044715.
+    private const float GeluLinear = 1.59576912f, GeluCubic = 0.0713548163f;
+
     /// <summary>e^x to about 1 ulp; arguments are clamped to the range where the result is a normal number.</summary>
     /// <remarks>
     /// x = n·ln 2 + r, |r| ≤ ½ ln 2, e^r by its Taylor series to r⁷/7! (truncation below 6e-9), scaled by 2ⁿ. Adding 1.5·2²³
@@ -48,10 +51,22 @@ internal static unsafe class VectorMath<TSimd, TVec>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TVec GeluTanh(TVec x)
     {
-        var square = TSimd.Multiply(x, x);
-        // 2√(2/π) and that times 0.044715.
-        var slope = TSimd.MultiplyAdd(square, TSimd.Broadcast(0.0713548163f), TSimd.Broadcast(1.59576912f));
+        var slope = TSimd.MultiplyAdd(TSimd.Multiply(x, x), TSimd.Broadcast(GeluCubic), TSimd.Broadcast(GeluLinear));
         return Gate(x, TSimd.Multiply(x, slope));
+    }
+
+    /// <summary>The derivative of <see cref="GeluTanh"/>: s + x·s(1 − s)·(2u)′, s = sigmoid(2u).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static TVec GeluTanhDerivative(TVec x)
+    {
+        var (one, linear) = (TSimd.Broadcast(1f), TSimd.Broadcast(GeluLinear));
+        var square = TSimd.Multiply(x, x);
+        var minusZ = TSimd.Multiply(TSimd.Subtract(TSimd.Broadcast(0f), x), TSimd.MultiplyAdd(square, TSimd.Broadcast(GeluCubic), linear));
+        var e = Exp(minusZ);
+        var s = TSimd.Divide(one, TSimd.Add(one, e));
+        // 1 − s as e·s, without cancellation.
+        var xs = TSimd.Multiply(TSimd.Multiply(x, s), TSimd.Multiply(e, s));
+        return TSimd.MultiplyAdd(xs, TSimd.MultiplyAdd(square, TSimd.Broadcast(3 * GeluCubic), linear), s);
     }
 
     /// <summary>Applies an activation; the switch is on a value that is the same for a whole operation.</summary>
