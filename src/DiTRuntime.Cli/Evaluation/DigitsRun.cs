@@ -10,10 +10,11 @@ namespace DiTRuntime.Cli.Evaluation;
 /// <summary>One line of the table of digit models.</summary>
 /// <param name="Name">The model.</param>
 /// <param name="Bytes">Bytes of its tensors as stored.</param>
+/// <param name="Bits">Bits per weight of its blocks, with all that they need.</param>
 /// <param name="Figures">What its images are worth.</param>
 /// <param name="PsnrDecibels">Of its images against the reference's.</param>
 /// <param name="Comparison">With the reference, over some images; null for the reference itself.</param>
-internal sealed record DigitRow(string Name, long Bytes, DigitFigures Figures, double PsnrDecibels, ComparisonResult? Comparison);
+internal sealed record DigitRow(string Name, long Bytes, double Bits, DigitFigures Figures, double PsnrDecibels, ComparisonResult? Comparison);
 
 /// <summary>Draws the same digits with several models and puts size beside quality.</summary>
 internal sealed class DigitsRun(IReadOnlyList<string> models, DigitSettings settings, int? heads, string? report, Session session)
@@ -21,7 +22,7 @@ internal sealed class DigitsRun(IReadOnlyList<string> models, DigitSettings sett
     /// <summary>Images over which noise errors are measured: three passes a step each.</summary>
     private const int ComparedImages = 20;
 
-    private static readonly string[] s_columns = ["model", "bytes", "smaller by", "judge agrees", "Fréchet distance", "PSNR dB", "noise error (MSE)", "seconds"];
+    private static readonly string[] s_columns = ["model", "bytes", "smaller by", "bits per weight", "judge agrees", "Fréchet distance", "PSNR dB", "noise error (MSE)", "seconds"];
 
     /// <summary>Measures every model and prints the table.</summary>
     public void Execute()
@@ -30,7 +31,7 @@ internal sealed class DigitsRun(IReadOnlyList<string> models, DigitSettings sett
         using var backend = session.CreateBackend();
         using var judge = new DigitJudge();
         var rows = new List<DigitRow>();
-        using var reference = Open(models[0], backend, out _);
+        using var reference = Open(models[0], backend, out _, out _);
         session.WithProgress(display =>
         {
             foreach (var path in models) rows.Add(Measure(path, rows.FirstOrDefault(), reference, backend, judge, display));
@@ -43,24 +44,25 @@ internal sealed class DigitsRun(IReadOnlyList<string> models, DigitSettings sett
     private DigitRow Measure(string path, DigitRow? first, DiTModel reference, IDiTBackend backend, DigitJudge judge, IProgressDisplay display)
     {
         var name = ModelSource.NameOf(path);
-        using var model = Open(path, backend, out var bytes);
+        using var model = Open(path, backend, out var bytes, out var bits);
         ModelComparison.CheckArchitectures(reference.Config, model.Config);
         var progress = new DirectProgress<GenerationProgress>(p =>
         {
             if (p.Stage == GenerationStage.Sampling) display.Report($"drawing with {name}", "steps", p.Done, p.Total);
         });
         var figures = DigitQuality.Measure(model, settings, judge, progress, session.Cancellation);
-        if (first is null) return new DigitRow(name, bytes, figures, figures.PsnrAgainst(figures), null);
+        if (first is null) return new DigitRow(name, bytes, bits, figures, figures.PsnrAgainst(figures), null);
         var compared = new ComparisonSettings(settings.Steps, Math.Min(ComparedImages, settings.Samples), settings.Seed, settings.GuidanceScale);
         var comparison = ModelComparison.Run(
             reference, model, compared, decoder: null, new DirectProgress<(int Done, int Total)>(p => display.Report($"comparing {name}", "steps", p.Done, p.Total)));
-        return new DigitRow(name, bytes, figures, figures.PsnrAgainst(first.Figures), comparison);
+        return new DigitRow(name, bytes, bits, figures, figures.PsnrAgainst(first.Figures), comparison);
     }
 
-    private DiTModel Open(string path, IDiTBackend backend, out long bytes)
+    private DiTModel Open(string path, IDiTBackend backend, out long bytes, out double bits)
     {
         var weights = ModelSource.Open(path, heads);
         bytes = weights.Checkpoint.Tensors.Sum(tensor => tensor.ByteCount);
+        bits = ModelParts.BlockBitsPerWeight(weights);
         return new DiTModel(weights, backend, Compatibility.Official);
     }
 
@@ -76,6 +78,7 @@ internal sealed class DigitsRun(IReadOnlyList<string> models, DigitSettings sett
         row.Name,
         row.Bytes.ToString("N0", CultureInfo.InvariantCulture),
         $"{first.Bytes / (double)row.Bytes:F2}×",
+        $"{row.Bits:F3}",
         $"{100 * row.Figures.Agreement:F1} %",
         $"{row.Figures.Frechet:F2}",
         row.Comparison is null ? "reference" : $"{row.PsnrDecibels:F1}",
@@ -95,6 +98,7 @@ internal sealed class DigitsRun(IReadOnlyList<string> models, DigitSettings sett
         {
             ["name"] = row.Name,
             ["bytes"] = row.Bytes,
+            ["block_bits_per_weight"] = row.Bits,
             ["agreement"] = row.Figures.Agreement,
             ["frechet_distance"] = JsonNumber.Of(row.Figures.Frechet),
             ["psnr_db"] = row.PsnrDecibels,

@@ -288,6 +288,26 @@ internal static partial class TensorCheck
         Shape(rowOfSample, nameof(rowOfSample), rowOfSample.Shape[0], sampleCount);
     }
 
+    /// <inheritdoc cref="Training.IClusteringBackend.AssignNearest"/>
+    public static void AssignNearest(IDiTBackend backend, Tensor points, Tensor? weights, Tensor codewords, Tensor codes, Tensor distances)
+    {
+        Floats(backend, points);
+        Floats(backend, codewords);
+        Integers(backend, codes);
+        Floats(backend, distances);
+        Rank(points, 2);
+        var (count, length) = (points.Shape[0], points.Shape[1]);
+        if (length is < CodebookFormat.MinVectorLength or > CodebookFormat.MaxVectorLength) Fail(nameof(points), $"points are {Text(points.Shape)}, expected {CodebookFormat.MinVectorLength} to {CodebookFormat.MaxVectorLength} values each");
+        Rank(codewords, 2);
+        Shape(codewords, nameof(codewords), codewords.Shape[0], length);
+        if (codewords.Shape[0] > CodebookFormat.MaxCodebookSize) Fail(nameof(codewords), $"codewords are {Text(codewords.Shape)}, expected at most {CodebookFormat.MaxCodebookSize}");
+        Shape(codes, nameof(codes), count);
+        Shape(distances, nameof(distances), count);
+        if (weights is null) return;
+        Floats(backend, weights);
+        Shape(weights, nameof(weights), count, length);
+    }
+
     private static int PatchSide(int featureCount, int channels, string name)
     {
         var patch = (int)Math.Sqrt(featureCount / channels);

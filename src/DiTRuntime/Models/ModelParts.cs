@@ -50,6 +50,15 @@ public static class ModelParts
     public static IReadOnlyList<LayerSize> Layers(DiTWeights weights) =>
         PackedModel.Recognises(weights.Checkpoint) ? [.. weights.Layers.Select(layer => SizeOf(layer, weights.Checkpoint))] : [];
 
+    /// <summary>Bits per weight of the linear layers of the blocks, everything counted that they need but biases; of any model, packed or not.</summary>
+    public static double BlockBitsPerWeight(DiTWeights weights)
+    {
+        var packed = Layers(weights).Where(layer => layer.Name.StartsWith("blocks.", StringComparison.Ordinal)).ToArray();
+        if (packed.Length > 0) return BitsPerWeight(packed);
+        var tensors = weights.Checkpoint.Tensors.Where(tensor => PartOf(tensor.Name) is "attention" or "MLP" or "adaLN" && tensor.Shape.Length > 1).ToArray();
+        return 8.0 * tensors.Sum(tensor => tensor.ByteCount) / tensors.Sum(tensor => (long)tensor.Count);
+    }
+
     /// <summary>Bits per weight over several layers.</summary>
     public static double BitsPerWeight(IEnumerable<LayerSize> layers)
     {
@@ -60,7 +69,7 @@ public static class ModelParts
     private static LayerSize SizeOf(LinearWeight layer, ICheckpoint checkpoint)
     {
         long Bytes(string suffix) => checkpoint.TryGet(layer.Name + suffix, out var tensor) ? tensor.ByteCount : 0;
-        var weightBytes = Bytes(PackedTensors.Weight) + layer.LayerFormat.Weights?.Tensors(layer.Name, layer.Outputs, layer.Inputs).Sum(tensor => tensor.ByteCount) ?? 0;
+        var weightBytes = Bytes(PackedTensors.Weight) + (layer.LayerFormat.Weights?.Tensors(layer.Name, layer.Outputs, layer.Inputs).Sum(tensor => tensor.ByteCount) ?? 0);
         var total = weightBytes + Bytes(PackedTensors.Bias) + Bytes(PackedTensors.ActivationScales) + Bytes(PackedTensors.ActivationZeros);
         return new LayerSize(layer.Name, PartOf(layer.Name + '.'), layer.LayerFormat, (long)layer.Outputs * layer.Inputs, weightBytes, total);
     }

@@ -158,7 +158,7 @@ public sealed class PackedModelTests
             Throws.InstanceOf<UsageException>().With.Message.Contains(words));
         Refused("blocks.2.attn.qkv", new LayerFormat(new GroupFormat(4, 32)), "blocks.2.attn.qkv is no layer");
         Refused("blocks.1.attn.qkv", new LayerFormat(new GroupFormat(7, 32)), "7 bits");
-        Refused("blocks.1.attn.qkv", new LayerFormat(new GroupFormat(4, -1)), "groups of -1");
+        Refused("blocks.1.attn.qkv", new LayerFormat(new GroupFormat(4, -1)), "group -1");
         Refused("blocks.1.adaLN_modulation.1", new LayerFormat(new GroupFormat(4, 32), ActivationMode.Dynamic), "input cannot be quantized");
         Refused("blocks.1.attn.qkv", new LayerFormat(null, ActivationMode.Dynamic), "its weight is not");
     }

@@ -4,6 +4,7 @@ using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 using DiTRuntime.Backends.Cpu.LowBit;
 using DiTRuntime.Backends.Cpu.Simd;
+using DiTRuntime.Backends.Training;
 using DiTRuntime.Checkpoints;
 using DiTRuntime.Quantization;
 
@@ -16,7 +17,7 @@ namespace DiTRuntime.Backends.Cpu;
 public sealed record CpuOptions(int ThreadCount = 0, int VectorBits = 0, IntegerPath IntegerPath = IntegerPath.Auto);
 
 /// <summary>fp32 on the processor: several threads, vectors of the width found at run time.</summary>
-public abstract partial class CpuBackend : IDiTBackend
+public abstract partial class CpuBackend : IClusteringBackend
 {
     private protected CpuBackend(int threadCount, IntegerPath integerPath)
     {
@@ -150,6 +151,9 @@ public abstract partial class CpuBackend : IDiTBackend
 
     /// <inheritdoc/>
     public abstract void GroupNorm(Tensor input, Tensor gamma, Tensor beta, in GroupNormOptions options, Tensor output);
+
+    /// <inheritdoc/>
+    public abstract void AssignNearest(Tensor points, Tensor? weights, Tensor codewords, Tensor codes, Tensor distances);
 
     /// <inheritdoc/>
     public void Dispose()

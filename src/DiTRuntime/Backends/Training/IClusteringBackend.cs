@@ -4,6 +4,7 @@ namespace DiTRuntime.Backends.Training;
 public interface IClusteringBackend : IDiTBackend
 {
     /// <summary>The nearest codeword of every point: argmin_c Σᵢ wᵢ (pᵢ − cᵢ)², the first of equals. The same bits on any number of threads.</summary>
+    /// <remarks>The sum is one chain of fused multiply-adds over ascending i: Σ ← (wᵢδᵢ)·δᵢ + Σ, δᵢ = pᵢ − cᵢ; so all backends choose alike.</remarks>
     /// <param name="points">p: F32 [n, d].</param>
     /// <param name="weights">w: F32 [n, d], or null for ones.</param>
     /// <param name="codewords">c: F32 [k, d].</param>

@@ -33,6 +33,9 @@ internal unsafe interface ISimd<TVec>
 
     static abstract TVec Max(TVec a, TVec b);
 
+    /// <summary>a &lt; b ? ifLess : otherwise; where one of a and b is NaN, otherwise.</summary>
+    static abstract TVec SelectLess(TVec a, TVec b, TVec ifLess, TVec otherwise);
+
     /// <summary>a·b + c, rounded once.</summary>
     static abstract TVec MultiplyAdd(TVec a, TVec b, TVec c);
 
