@@ -31,9 +31,11 @@ public sealed class CodebookWeight : LinearWeight
     /// <param name="vectors">The codebooks [books, k, d], or with a pool that [P, d].</param>
     /// <param name="table">Numbers into the pool [books, k], or null without one.</param>
     /// <param name="rowScales">s [N], or null where the format has none.</param>
+    /// <param name="activations">How the input is quantized, or null where it stays in floating point.</param>
     /// <exception cref="ArgumentException">A length does not fit, a code or a number is too large, a scale is not positive and finite, or a codeword is not finite.</exception>
     public static CodebookWeight Pack(
-        string name, int outputs, int inputs, float[]? bias, CodebookFormat format, ReadOnlySpan<ushort> codes, Half[] vectors, ReadOnlySpan<uint> table = default, Half[]? rowScales = null)
+        string name, int outputs, int inputs, float[]? bias, CodebookFormat format, ReadOnlySpan<ushort> codes, Half[] vectors, ReadOnlySpan<uint> table = default, Half[]? rowScales = null,
+        ActivationFormat? activations = null)
     {
         if (format.Problem(outputs, inputs) is { } problem) throw new ArgumentException($"{name}: {problem}", nameof(format));
         var entries = format.BookCount(inputs) * format.CodebookSize;
@@ -58,7 +60,10 @@ public sealed class CodebookWeight : LinearWeight
         }
 
         return new CodebookWeight(
-            name, outputs, inputs, bias is null ? null : StoredFloats.Round(bias), format, new(packed), new(MemoryMarshal.AsBytes<Half>(vectors).ToArray()), new(numbers), new(MemoryMarshal.AsBytes<Half>(rowScales).ToArray()));
+            name, outputs, inputs, bias is null ? null : StoredFloats.Round(bias), format, new(packed), new(MemoryMarshal.AsBytes<Half>(vectors).ToArray()), new(numbers), new(MemoryMarshal.AsBytes<Half>(rowScales).ToArray()))
+        {
+            Activations = activations,
+        };
     }
 
     /// <summary>A weight whose bytes lie in memory or in the mapped file.</summary>
