@@ -71,7 +71,7 @@ internal sealed class TrainingState
     }
 
     private static ElementType TypeOf<T>() =>
-        typeof(T) == typeof(float) ? ElementType.F32 : typeof(T) == typeof(double) ? ElementType.F64 : typeof(T) == typeof(ushort) ? ElementType.U16 : typeof(T) == typeof(bool) ? ElementType.Bool
+        typeof(T) == typeof(float) ? ElementType.F32 : typeof(T) == typeof(double) ? ElementType.F64 : typeof(T) == typeof(int) ? ElementType.I32 : typeof(T) == typeof(ushort) ? ElementType.U16 : typeof(T) == typeof(bool) ? ElementType.Bool
         : throw new ArgumentException($"no tensor holds {typeof(T)}");
 }
 
