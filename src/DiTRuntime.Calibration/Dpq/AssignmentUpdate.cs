@@ -64,7 +64,7 @@ internal sealed unsafe class AssignmentUpdate : IDisposable
             var positions = Math.Min(blockPositions, layer.VectorsPerRow - first);
             var (from, width) = (first * layer.VectorLength, positions * layer.VectorLength);
             var target = Products.Columns(from, width);
-            Multiply(Errors, _hessian.Columns(from, width), target);
+            MatrixProduct.Store(_workers, Errors, _hessian.Columns(from, width), target);
             var books = new BlockBooks(layer, _hessian, first, positions);
             layer.ForRows(_workers, row => changes[row] += SweepRow(layer, books, row, target.Row(row)));
         }
@@ -81,7 +81,7 @@ internal sealed unsafe class AssignmentUpdate : IDisposable
         var original = layer.Vectors.ToArray();
         var (residual, direction, image) = (new double[original.Length], new double[original.Length], new double[original.Length]);
         var diagonal = Diagonal(layer);
-        Multiply(Errors, _hessian, Products);
+        MatrixProduct.Store(_workers, Errors, _hessian, Products);
         layer.SumByVector(_workers, Products, residual);
         var single = new float[original.Length];
         double size = 0;
@@ -98,7 +98,7 @@ internal sealed unsafe class AssignmentUpdate : IDisposable
             }
 
             layer.Expand(_workers, single, layer.RowScales, Errors);
-            Multiply(Errors, _hessian, Products);
+            MatrixProduct.Store(_workers, Errors, _hessian, Products);
             layer.SumByVector(_workers, Products, image);
             double curvature = 0;
             for (var i = 0; i < image.Length; i++) curvature += single[i] * image[i];
@@ -119,7 +119,7 @@ internal sealed unsafe class AssignmentUpdate : IDisposable
     {
         if (!layer.Format.HasRowScales) return;
         layer.Expand(_workers, layer.Vectors, [], Errors);
-        Multiply(Errors, _hessian, Products);
+        MatrixProduct.Store(_workers, Errors, _hessian, Products);
         layer.ForRows(_workers, row =>
         {
             double across = 0, along = 0;
@@ -151,12 +151,6 @@ internal sealed unsafe class AssignmentUpdate : IDisposable
             for (var i = 0; i < layer.Inputs; i++) e[i] = w[i] - e[i];
         });
     }
-
-    private void Multiply(Matrix a, Matrix b, Matrix result) => MatrixProduct.Run(_workers, a, b, (float* sums, int stride, in Tile tile) =>
-    {
-        for (var r = 0; r < tile.RowCount; r++)
-            new ReadOnlySpan<float>(sums + (nint)r * stride, tile.ColumnCount).CopyTo(new Span<float>(result.Row(tile.Row + r) + tile.Column, tile.ColumnCount));
-    });
 
     /// <summary>Σ s² H_ii over the places of each vector: the diagonal of the least-squares problem, and never zero.</summary>
     private double[] Diagonal(DpqLayer layer)

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using DiTRuntime.Backends.Training;
 using DiTRuntime.Calibration.Codebooks;
+using DiTRuntime.Calibration.Numerics;
 using DiTRuntime.Calibration.Quantizing;
 using DiTRuntime.Calibration.Training;
 using DiTRuntime.Calibration.Vq4Dit;
@@ -34,6 +35,9 @@ internal sealed record DpqSchedule
     /// <summary>Whether codes follow the loss; else they follow the weights in floating point.</summary>
     public bool MovesTargets { get; init; } = true;
 
+    /// <summary>What all rates are multiplied by.</summary>
+    public float RateScale { get; init; } = 1;
+
     /// <summary>Time between two states in the folder.</summary>
     public TimeSpan SaveInterval { get; init; } = TimeSpan.FromSeconds(30);
 
@@ -42,7 +46,7 @@ internal sealed record DpqSchedule
     {
         const int rise = 20;
         var total = Rounds * StepsPerRound;
-        return Math.Min(1, (step + 1f) / rise) * (0.525f + 0.475f * MathF.Cos(MathF.PI * step / total));
+        return RateScale * Math.Min(1, (step + 1f) / rise) * (0.525f + 0.475f * MathF.Cos(MathF.PI * step / total));
     }
 }
 
@@ -104,8 +108,8 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
                 _gradient = _owned.Add(new StudentGradient(backend, config, task.Settings.Compatibility, _batches.RowCount, final));
                 _heldOut = _owned.Add(new HeldOutNoise(model, weights, backend, seed));
                 var set = Samples(model);
-                var run = _owned.Add(new CalibrationRun(weights, backend, task.Workers, task.Settings.Compatibility, set));
-                _assignments = _owned.Add(new AssignmentPass(task.Workers, run, set, config));
+                CalibrationRun Run() => _owned.Add(new CalibrationRun(weights, backend, task.Workers, task.Settings.Compatibility, set));
+                _assignments = new AssignmentPass(task.Workers, weights.Blocks, Run(), Run(), set, config.NullClass);
                 _log = new DpqLog(task.Folder.TrainingPath("log.csv"));
             }
             catch
@@ -137,7 +141,7 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
                 var endsRound = (step + 1) % _how.StepsPerRound == 0;
                 if (endsRound)
                 {
-                    var changes = _assignments.Run([.. _layers.Select(block => block.Select(layer => layer.Layer).ToArray())], CopyTarget, sweeps: 1, solves: false);
+                    var changes = _assignments.Reassign([.. _layers.Select(block => block.Select(layer => layer.Layer).ToArray())], CopyTarget);
                     var error = Measure();
                     _log.Add(step + 1, loss / _how.StepsPerRound, changes, error, _bestError, left);
                     loss = 0;
@@ -159,8 +163,8 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
             _bestError = _heldOut.Measure(Fixed(_best));
             _log.Add(0, 0, 0, _bestError, _bestError, 0);
             var fitted = Snapshots();
-            var changes = _assignments.Run(
-                fitted, CopyTarget, _how.StartSweeps, solves: true, done => _task.Progress?.Report(new QuantizeProgress("fitting codes to outputs", "blocks", done, fitted.Length)));
+            var changes = _assignments.Fit(
+                fitted, _how.StartSweeps, KeepTarget, done => _task.Progress?.Report(new QuantizeProgress("fitting codes to outputs", "blocks", done, fitted.Length)));
             var error = _heldOut.Measure(Fixed(fitted));
             _log.Add(0, 0, changes, error, Math.Min(error, _bestError), 0);
             if (!(error < _bestError)) return;
@@ -222,11 +226,18 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
 
         private static ITrainedLayer[][] Fixed(DpqLayer[][] layers) => Array.ConvertAll(layers, block => Array.ConvertAll(block, layer => (ITrainedLayer)new FixedLayer(layer.ToWeight())));
 
-        private void CopyTarget(int block, int layer, Span<float> target)
+        private void KeepTarget(int block, int layer, Matrix target)
         {
-            if (_layers[block][layer].Target is { Length: > 0 } own) own.CopyTo(target);
-            else BlockLayers.Of(_weights.Blocks[block])[layer].CopyRows(0, _layers[block][layer].Outputs, target);
+            if (_layers[block][layer].Target is { Length: > 0 } own) Values(target).CopyTo(own);
         }
+
+        private void CopyTarget(int block, int layer, Matrix target)
+        {
+            if (_layers[block][layer].Target is { Length: > 0 } own) own.CopyTo(Values(target));
+            else BlockLayers.Of(_weights.Blocks[block])[layer].CopyRows(0, target.RowCount, Values(target));
+        }
+
+        private static unsafe Span<float> Values(Matrix matrix) => new(matrix.Row(0), matrix.RowCount * matrix.ColumnCount);
 
         private static float[] Values(Quantization.LinearWeight layer)
         {
@@ -237,11 +248,12 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
 
         private CalibrationSet Samples(DiTModel model)
         {
-            if (_task.Folder.HasSamples) return CalibrationSet.Load(_task.Folder.SamplesPath);
+            var limit = AssignmentPass.SampleLimit(model.Config);
+            if (_task.Folder.HasSamples) return CalibrationSet.Load(_task.Folder.SamplesPath).First(limit);
             var set = CalibrationSet.Sample(
                 model, _task.Settings.SampleCount, _task.Settings.Seed, new Relay<double>(done => _task.Progress?.Report(new QuantizeProgress("sampling trajectories", "%", 100 * done, 100))));
             set.Save(_task.Folder.SamplesPath, model.Config);
-            return set;
+            return set.First(limit);
         }
     }
 }

@@ -45,6 +45,10 @@ internal sealed class CalibrationSet
     /// <summary>n.</summary>
     public int Count => Timesteps.Length;
 
+    /// <summary>The first samples, at most so many.</summary>
+    public CalibrationSet First(int count) =>
+        count >= Count ? this : new CalibrationSet(Latents[..(Latents.Length / Count * count)], Timesteps[..count], Labels[..count], Classes);
+
     /// <summary>Every (timestep, class) pair that the trajectories passed, with the class and without: the inputs of adaLN.</summary>
     /// <param name="nullClass">The class that stands for none.</param>
     public (int[] Timesteps, int[] Labels) Pairs(int nullClass)
