@@ -27,8 +27,6 @@ internal sealed class BlockCalibration(
     /// <summary>What became of the layers, in the order of the forward pass.</summary>
     public IReadOnlyList<LayerReport> Layers => _layers;
 
-    private bool UsesGptq => settings.Method == QuantizeMethod.Gptq;
-
     /// <summary>Quantizes every block that is not finished.</summary>
     /// <param name="set">The calibration samples.</param>
     /// <param name="note">Told where an earlier run is taken up.</param>
@@ -39,7 +37,7 @@ internal sealed class BlockCalibration(
         _resumed = folder.LoadState(run.Tokens, _layers);
         if (_resumed > 0) note($"going on after block {_resumed} of {plan.Config.Depth}, finished by an earlier run");
         else run.Embed(set);
-        using var modulationInputs = UsesGptq ? new Statistics(workers, plan.Config.HiddenSize) : null;
+        using var modulationInputs = settings.NeedsInputs ? new Statistics(workers, plan.Config.HiddenSize) : null;
         modulationInputs?.Hessian.Add(run.ModulationInputs(set.Pairs(plan.Config.NullClass)));
         for (var block = _resumed; block < plan.Config.Depth; block++)
         {
@@ -64,7 +62,7 @@ internal sealed class BlockCalibration(
 
         var layers = BlockLayers.ThatReadTokens(weights);
         var rounding = Rounding(run, layers);
-        var statistics = UsesGptq ? Array.ConvertAll(layers, layer => new Statistics(workers, layer.Inputs)) : null;
+        var statistics = settings.NeedsInputs ? Array.ConvertAll(layers, layer => new Statistics(workers, layer.Inputs)) : null;
         var packed = new LinearWeight[layers.Length];
         try
         {
@@ -99,7 +97,7 @@ internal sealed class BlockCalibration(
     private PackedLayer Pack(LinearWeight weight, ActivationFormat? activations, Statistics? inputs)
     {
         var start = Stopwatch.GetTimestamp();
-        var (layer, report) = packer.Pack(weight, (GroupFormat)plan.FormatOf(weight.Name).Weights!, activations, inputs?.Complete());
+        var (layer, report) = packer.Pack(weight, plan.FormatOf(weight.Name).Weights!, activations, inputs?.Complete());
         folder.Save(layer);
         _layers.Add(report with { Seconds = Stopwatch.GetElapsedTime(start).TotalSeconds });
         return layer;

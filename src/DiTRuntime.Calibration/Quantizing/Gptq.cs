@@ -21,7 +21,7 @@ internal static unsafe class Gptq
     public const double DampingRatio = 0.01;
 
     /// <summary>Columns whose errors reach the columns after them in one product.</summary>
-    private const int BlockColumns = 128;
+    public const int BlockColumns = 128;
 
     /// <summary>Rows of a task.</summary>
     private const int TaskRows = 16;
@@ -99,8 +99,8 @@ internal static unsafe class Gptq
         }
     }
 
-    /// <summary>w[k] += factor·u[k].</summary>
-    private static void Correct(float* w, float* u, float factor, int from, int to)
+    /// <summary>w[k] += factor·u[k] for from ≤ k &lt; to.</summary>
+    public static void Correct(float* w, float* u, float factor, int from, int to)
     {
         var k = from;
         var factors = Vector256.Create(factor);
@@ -110,7 +110,7 @@ internal static unsafe class Gptq
     }
 
     /// <summary>What a block's errors do to all columns after it: W −= E·U.</summary>
-    private static void Propagate(Workers workers, Matrix errors, Matrix factor, Matrix weights) =>
+    public static void Propagate(Workers workers, Matrix errors, Matrix factor, Matrix weights) =>
         MatrixProduct.Run(workers, errors, factor, (float* sums, int stride, in Tile tile) =>
         {
             for (var r = 0; r < tile.RowCount; r++)

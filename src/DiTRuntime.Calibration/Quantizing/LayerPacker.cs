@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using DiTRuntime.Backends.Cpu;
+using DiTRuntime.Calibration.Codebooks;
 using DiTRuntime.Calibration.Numerics;
 using DiTRuntime.Quantization;
 
@@ -12,37 +13,69 @@ internal sealed record InputStatistics(Hessian Hessian, InverseFactor Factor);
 
 /// <summary>Quantizes one layer at a time and measures what that costs.</summary>
 /// <param name="workers">Who computes.</param>
-/// <param name="rule">How ranges are found.</param>
-internal sealed unsafe class LayerPacker(Workers workers, RangeRule rule)
+/// <param name="rule">How ranges of groups are found.</param>
+/// <param name="codebooks">Makes codebooks; null where no layer has any.</param>
+internal sealed unsafe class LayerPacker(Workers workers, RangeRule rule, CodebookQuantizer? codebooks = null)
 {
     /// <summary>Rows of a task.</summary>
     private const int TaskRows = 16;
 
-    /// <summary>Quantizes a layer: by GPTQ where its inputs are known, else to the nearest codes.</summary>
+    /// <summary>Quantizes a layer: by GPTQ or GPTVQ where its inputs are known, else to the nearest codes.</summary>
     /// <param name="weight">The layer.</param>
-    /// <param name="format">Bits and groups.</param>
+    /// <param name="format">Form of its weight.</param>
     /// <param name="activations">How its input is quantized.</param>
     /// <param name="inputs">H and U of its inputs.</param>
     /// <exception cref="InvalidFileException">A weight is not finite.</exception>
-    public (PackedLayer Layer, LayerReport Report) Pack(LinearWeight weight, GroupFormat format, ActivationFormat? activations, InputStatistics? inputs = null)
+    public (PackedLayer Layer, LayerReport Report) Pack(LinearWeight weight, WeightFormat format, ActivationFormat? activations, InputStatistics? inputs = null)
     {
         var start = Stopwatch.GetTimestamp();
-        var byteCount = (long)weight.Outputs * weight.Inputs * sizeof(float);
-        using var original = new NativeBuffer(byteCount);
-        var values = new Matrix(original.Floats, weight.Outputs, weight.Inputs, weight.Inputs);
-        ForRows(weight.Outputs, (first, count) => weight.CopyRows(first, count, new Span<float>(values.Row(first), count * weight.Inputs)));
-        var codes = inputs is null ? RoundToNearest(values, format) : Gptq(values, format, inputs.Factor);
-        var packed = PackedLayer.Pack(weight.Name, weight.Outputs, weight.Inputs, format, codes.Codes, codes.Scales, codes.Zeros, weight.Bias, activations);
-        var (error, norm) = TakeError(values, format, codes);
-        double? outputError = inputs is null ? null : OutputError(weight, values, inputs.Hessian);
-        var report = new LayerReport(
+        using var original = new NativeBuffer((long)weight.Outputs * weight.Inputs * sizeof(float));
+        var values = Read(weight, original);
+        var packed = format is GroupFormat groups ? PackGroups(weight, values, groups, activations, inputs) : PackCodebooks(weight, values, (CodebookFormat)format, activations, inputs);
+        return (packed, Measure(weight, values, packed, inputs?.Hessian, start));
+    }
+
+    /// <summary>Measures a layer that is quantized already.</summary>
+    /// <param name="weight">The layer as it was.</param>
+    /// <param name="packed">What has become of it.</param>
+    public LayerReport Measure(LinearWeight weight, PackedLayer packed)
+    {
+        using var original = new NativeBuffer((long)weight.Outputs * weight.Inputs * sizeof(float));
+        return Measure(weight, Read(weight, original), packed, hessian: null, Stopwatch.GetTimestamp());
+    }
+
+    private LayerReport Measure(LinearWeight weight, Matrix values, PackedLayer packed, Hessian? hessian, long start)
+    {
+        var (error, norm) = TakeError(values, packed.Weight);
+        double? outputError = hessian is null ? null : OutputError(weight, values, hessian);
+        return new LayerReport(
             weight.Name,
             packed.Weight.LayerFormat.ToString(),
             packed.Tensors().Sum(tensor => tensor.ByteCount),
             Math.Sqrt(error / Math.Max(norm, double.Epsilon)),
             outputError,
             Stopwatch.GetElapsedTime(start).TotalSeconds);
-        return (packed, report);
+    }
+
+    private Matrix Read(LinearWeight weight, NativeBuffer buffer)
+    {
+        var values = new Matrix(buffer.Floats, weight.Outputs, weight.Inputs, weight.Inputs);
+        ForRows(weight.Outputs, (first, count) => weight.CopyRows(first, count, new Span<float>(values.Row(first), count * weight.Inputs)));
+        return values;
+    }
+
+    private PackedLayer PackGroups(LinearWeight weight, Matrix values, GroupFormat format, ActivationFormat? activations, InputStatistics? inputs)
+    {
+        var codes = inputs is null ? RoundToNearest(values, format) : Gptq(values, format, inputs.Factor);
+        return PackedLayer.Pack(weight.Name, weight.Outputs, weight.Inputs, format, codes.Codes, codes.Scales, codes.Zeros, weight.Bias, activations);
+    }
+
+    /// <summary>A pool is made by the method that trains with it; until then codewords are stored themselves.</summary>
+    private PackedLayer PackCodebooks(LinearWeight weight, Matrix values, CodebookFormat format, ActivationFormat? activations, InputStatistics? inputs)
+    {
+        format = format with { PoolSize = 0 };
+        var codes = inputs is null ? codebooks!.Quantize(values, format) : new Gptvq(workers, values, format, inputs).Quantize(codebooks!);
+        return new PackedLayer(CodebookWeight.Pack(weight.Name, weight.Outputs, weight.Inputs, weight.Bias, format, codes.Codes, codes.Vectors, rowScales: codes.RowScales, activations: activations));
     }
 
     private void ForRows(int rowCount, Action<int, int> body) =>
@@ -77,25 +110,22 @@ internal sealed unsafe class LayerPacker(Workers workers, RangeRule rule)
 
     /// <summary>Turns W into W − Ŵ.</summary>
     /// <returns>‖W − Ŵ‖² and ‖W‖².</returns>
-    private (double Error, double Norm) TakeError(Matrix values, GroupFormat format, GroupCodes codes)
+    private (double Error, double Norm) TakeError(Matrix values, LinearWeight packed)
     {
         var inputs = values.ColumnCount;
-        var grid = format.Grid(inputs);
         var (errors, norms) = (new double[values.RowCount], new double[values.RowCount]);
         ForRows(values.RowCount, (first, count) =>
         {
+            var made = new float[count * inputs];
+            packed.CopyRows(first, count, made);
             for (var row = first; row < first + count; row++)
             {
                 var w = values.Row(row);
-                for (var g = 0; g < grid.Count; g++)
+                for (var i = 0; i < inputs; i++)
                 {
-                    var (scale, zero) = (codes.Scales[row * grid.Count + g], codes.Zeros[row * grid.Count + g]);
-                    for (var i = grid.Start(g); i < grid.Start(g) + grid.Length(g); i++)
-                    {
-                        norms[row] += (double)w[i] * w[i];
-                        w[i] -= GroupQuantizer.Dequantize(codes.Codes[row * inputs + i], scale, zero);
-                        errors[row] += (double)w[i] * w[i];
-                    }
+                    norms[row] += (double)w[i] * w[i];
+                    w[i] -= made[(row - first) * inputs + i];
+                    errors[row] += (double)w[i] * w[i];
                 }
             }
         });

@@ -1,5 +1,8 @@
 using System.Diagnostics;
 using DiTRuntime.Backends;
+using DiTRuntime.Backends.Cpu;
+using DiTRuntime.Backends.Training;
+using DiTRuntime.Calibration.Codebooks;
 using DiTRuntime.Calibration.Numerics;
 using DiTRuntime.Checkpoints;
 using DiTRuntime.Models;
@@ -35,21 +38,28 @@ public sealed class ModelQuantizer(Func<DiTWeights> open, IDiTBackend backend, i
         using var workers = new Workers(threadCount, cancellation);
         using var weights = open();
         var plan = settings.Plan(weights.Config);
-        if (settings.Method is not (QuantizeMethod.Rtn or QuantizeMethod.Gptq)) throw new UsageException($"--method {settings.MethodName}: not in this build");
-        var packer = new LayerPacker(workers, settings.Range);
+        var training = TrainingOf(settings);
+        using var clustering = settings.Codebooks is null || backend is IClusteringBackend ? null : CpuBackend.Create(new CpuOptions(threadCount));
+        var packer = new LayerPacker(workers, settings.Range, settings.Codebooks is null ? null : new CodebookQuantizer(clustering ?? (IClusteringBackend)backend, workers, settings.Seed));
         var finished = new Dictionary<string, LayerReport>(StringComparer.Ordinal);
         WorkFolder? folder = null;
         var resumed = 0;
+        if (settings.NeedsCalibration || training is not null)
+            folder = WorkFolder.Open(output, $"{settings.MethodJson()}\n{plan.LayersJson()}\n{ContentHash.Of(weights.Checkpoint)} {backend.Name}\n", note);
         if (settings.NeedsCalibration)
         {
-            folder = WorkFolder.Open(output, $"{settings.MethodJson()}\n{plan.LayersJson()}\n{ContentHash.Of(weights.Checkpoint)} {backend.Name}\n", note);
-            var calibration = new BlockCalibration(settings, plan, open, backend, workers, packer, folder, progress);
-            resumed = calibration.Run(LoadSamples(settings, weights.Config, folder, progress), note);
+            var calibration = new BlockCalibration(settings, plan, open, backend, workers, packer, folder!, progress);
+            resumed = calibration.Run(LoadSamples(settings, weights.Config, folder!, progress), note);
             foreach (var layer in calibration.Layers) finished.Add(layer.Name, layer);
         }
 
+        if (training is not null)
+        {
+            PackRest(weights, plan, packer, folder!, progress);
+            training.Run(new CodebookTask(settings, plan, open, backend, workers, folder!, note, progress, cancellation));
+        }
+
         var layers = new List<LayerReport>();
-        var packed = plan.PackedLayers.Count();
         PackedModelWriter.Write(output, weights, plan, Pack, settings.MethodJson(), progress: null, cancellation);
         folder?.Delete();
         var parameters = weights.Layers.Sum(layer => (long)layer.Outputs * layer.Inputs + (layer.Bias?.Length ?? 0));
@@ -57,17 +67,38 @@ public sealed class ModelQuantizer(Func<DiTWeights> open, IDiTBackend backend, i
 
         PackedLayer Pack(LinearWeight weight)
         {
-            if (finished.TryGetValue(weight.Name, out var known))
+            var (layer, report) = Finished(weight) ?? packer.Pack(weight, plan.FormatOf(weight.Name).Weights!, plan.FormatOf(weight.Name).DynamicActivations);
+            layers.Add(report);
+            progress?.Report(new QuantizeProgress("quantizing", "layers", layers.Count, plan.PackedLayers.Count()));
+            return layer;
+        }
+
+        (PackedLayer Layer, LayerReport Report)? Finished(LinearWeight weight)
+        {
+            if (training is not null)
             {
-                layers.Add(known);
-                return folder!.Load(weight.Name);
+                var layer = folder!.TryLoadTrained(weight.Name) ?? folder.Load(weight.Name);
+                return (layer, packer.Measure(weight, layer));
             }
 
-            var format = plan.FormatOf(weight.Name);
-            var (layer, report) = packer.Pack(weight, (GroupFormat)format.Weights!, format.DynamicActivations);
-            layers.Add(report);
-            progress?.Report(new QuantizeProgress("quantizing", "layers", layers.Count, packed));
-            return layer;
+            return finished.TryGetValue(weight.Name, out var known) ? (folder!.Load(weight.Name), known) : null;
+        }
+    }
+
+    /// <summary>The training of a method that has one, else null.</summary>
+    /// <exception cref="UsageException">It is not in this build.</exception>
+    private static ICodebookTraining? TrainingOf(QuantizeSettings settings) =>
+        settings.Trains ? throw new UsageException($"--method {settings.MethodName}: not in this build") : null;
+
+    /// <summary>Quantizes the layers that a training starts from and calibration has not made.</summary>
+    private static void PackRest(DiTWeights weights, PackedModelPlan plan, LayerPacker packer, WorkFolder folder, IProgress<QuantizeProgress>? progress)
+    {
+        LinearWeight[] packed = [.. weights.Layers.Where(layer => plan.FormatOf(layer.Name).Weights is not null)];
+        for (var i = 0; i < packed.Length; i++)
+        {
+            var format = plan.FormatOf(packed[i].Name);
+            if (!folder.Has(packed[i].Name)) folder.Save(packer.Pack(packed[i], format.Weights!, format.DynamicActivations).Layer);
+            progress?.Report(new QuantizeProgress("quantizing", "layers", i + 1, packed.Length));
         }
     }
 

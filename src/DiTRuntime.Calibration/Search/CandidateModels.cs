@@ -42,7 +42,7 @@ public sealed class CandidateModels(Func<DiTWeights> open, IDiTBackend backend, 
             {
                 var format = plan.FormatOf(weight.Name);
                 var activations = format.Activations == ActivationMode.Float ? null : new ActivationFormat(format.ActivationGroup);
-                return packer.Pack(weight, (GroupFormat)format.Weights!, activations).Layer.Weight;
+                return packer.Pack(weight, format.Weights!, activations).Layer.Weight;
             }
 
             return new DiTModel(source.WithBlocks([.. source.Blocks.Select(b => new BlockWeights(Pack(b.Modulation), Pack(b.Qkv), Pack(b.Projection), Pack(b.Fc1), Pack(b.Fc2)))]), backend, settings.Compatibility);

@@ -31,7 +31,7 @@ public sealed class CodebookWeight : LinearWeight
     /// <param name="vectors">The codebooks [books, k, d], or with a pool that [P, d].</param>
     /// <param name="table">Numbers into the pool [books, k], or null without one.</param>
     /// <param name="rowScales">s [N], or null where the format has none.</param>
-    /// <param name="activations">How the input is quantized, or null where it stays in floating point.</param>
+    /// <param name="activations">How the layer's input is quantized, or null where it is not.</param>
     /// <exception cref="ArgumentException">A length does not fit, a code or a number is too large, a scale is not positive and finite, or a codeword is not finite.</exception>
     public static CodebookWeight Pack(
         string name, int outputs, int inputs, float[]? bias, CodebookFormat format, ReadOnlySpan<ushort> codes, Half[] vectors, ReadOnlySpan<uint> table = default, Half[]? rowScales = null,
