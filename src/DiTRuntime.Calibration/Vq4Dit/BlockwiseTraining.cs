@@ -21,19 +21,15 @@ internal sealed class BlockwiseTraining(CodebookTask task, ITrainingBackend back
     /// <summary>Samples of a step.</summary>
     public const int BatchSize = 8;
 
-    /// <summary>Every so many-th sample is held out, an odd number because classes and their absence alternate.</summary>
-    private const int HeldOutStride = 9;
-
     private const string BlockKey = "block";
 
     private readonly string _path = task.Folder.TrainingPath("streams.safetensors");
 
     /// <summary>Trains the model.</summary>
     /// <param name="set">The calibration samples.</param>
-    public void Run(CalibrationSet set)
+    /// <param name="split">Which of them are held out.</param>
+    public void Run(CalibrationSet set, SampleSplit split)
     {
-        var samples = Enumerable.Range(0, set.Count).ToLookup(i => i % HeldOutStride == Math.Min(HeldOutStride / 2, set.Count - 1));
-        int[] trained = [.. samples[false]], heldOut = [.. samples[true]];
         using var teacher = Begin(set);
         using var student = Begin(set);
         var conditions = student.ModulationInputs((set.Timesteps, set.Labels));
@@ -45,7 +41,7 @@ internal sealed class BlockwiseTraining(CodebookTask task, ITrainingBackend back
             using var weights = task.Open();
             var originals = BlockLayers.Of(weights.Blocks[block]);
             Pass(teacher, originals);
-            TrainBlock(block, originals, new BlockSamples(student.Tokens, teacher.Tokens, conditions), trained, heldOut, trainer, log);
+            TrainBlock(block, originals, new BlockSamples(student.Tokens, teacher.Tokens, conditions), split, trainer, log);
             Pass(student, Array.ConvertAll(originals, Result));
             TrainingState.Save(_path, new Dictionary<string, string> { [BlockKey] = (block + 1).ToString(CultureInfo.InvariantCulture) }, state => Exchange(teacher, student, state));
         }
@@ -95,29 +91,25 @@ internal sealed class BlockwiseTraining(CodebookTask task, ITrainingBackend back
         run.RunBlock(layers[1..], new ActivationFormat?[layers.Length - 1], observer: null, keeps: true);
     }
 
-    private void TrainBlock(int block, LinearWeight[] originals, BlockSamples samples, int[] trained, int[] heldOut, BlockTrainer trainer, TrainingLog log)
+    private void TrainBlock(int block, LinearWeight[] originals, BlockSamples samples, SampleSplit split, BlockTrainer trainer, TrainingLog log)
     {
-        ITrainedLayer[] layers = Array.ConvertAll(originals, original => task.Plan.FormatOf(original.Name).Weights is CodebookFormat
-            ? (ITrainedLayer)new SoftLayer(task.Start(original.Name), original, task.Settings.Codebooks!.Candidates, schedule.Ratios, task.Workers)
-            : new FixedLayer(Start(original)));
+        var layers = Array.ConvertAll(originals, original => Vq4DitTraining.NewLayer(task, original, schedule.Ratios));
         SoftLayer[] soft = [.. layers.OfType<SoftLayer>()];
-        var start = trainer.Measure(Array.ConvertAll(originals, original => new FixedLayer(Start(original))), samples, heldOut);
-        var order = new int[trained.Length];
+        var start = trainer.Measure(Array.ConvertAll(originals, original => new FixedLayer(Vq4DitTraining.Start(task, original))), samples, split.HeldOut);
+        var order = new int[split.Trained.Length];
         var loop = new TrainingLoop(task, schedule, log, saveInterval);
         var error = loop.Run(
             new TrainingLoop.Work(
                 block, task.Plan.Config.Depth, soft,
-                iteration => trainer.Step(layers, samples, Batch(block, iteration, trained, order)),
-                () => trainer.Measure(Array.ConvertAll(layers, layer => layer is SoftLayer changed ? new FixedLayer(changed.ToWeight()) : layer), samples, heldOut),
+                iteration => trainer.Step(layers, samples, Batch(block, iteration, split.Trained, order)),
+                () => trainer.Measure(Vq4DitTraining.AsKept(layers), samples, split.HeldOut),
                 () => Array.ForEach(soft, layer => task.Folder.SaveTrained(new PackedLayer(layer.ToWeight()))),
                 _ => { }),
             start);
         task.Note(string.Create(CultureInfo.InvariantCulture, $"block {block}: error of its output on samples held out {start:0.00e+00} before training, {error:0.00e+00} after"));
     }
 
-    private LinearWeight Start(LinearWeight original) => task.Plan.FormatOf(original.Name).Weights is null ? original : task.Folder.Load(original.Name).Weight;
-
-    private LinearWeight Result(LinearWeight original) => task.Folder.TryLoadTrained(original.Name)?.Weight ?? Start(original);
+    private LinearWeight Result(LinearWeight original) => task.Folder.TryLoadTrained(original.Name)?.Weight ?? Vq4DitTraining.Start(task, original);
 
     /// <summary>All samples in a new order, then again in another: what an iteration reads depends on its number alone.</summary>
     private int[] Batch(int block, int iteration, int[] samples, int[] order)

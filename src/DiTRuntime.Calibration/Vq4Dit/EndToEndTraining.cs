@@ -25,7 +25,7 @@ internal sealed class EndToEndTraining(CodebookTask task, ITrainingBackend backe
     /// <returns>The least error, of which the layers have been kept.</returns>
     public double Run(DiTModel model, DiTWeights weights, HeldOutNoise heldOut, double startError)
     {
-        var layers = Array.ConvertAll([.. weights.Blocks], block => Array.ConvertAll(BlockLayers.Of(block), NewLayer));
+        var layers = Array.ConvertAll([.. weights.Blocks], block => Array.ConvertAll(BlockLayers.Of(block), layer => Vq4DitTraining.NewLayer(task, layer, schedule.Ratios)));
         SoftLayer[] soft = [.. layers.SelectMany(block => block).OfType<SoftLayer>()];
         using var trajectories = new TeacherTrajectories(model, task.Settings.Seed);
         using var final = new FinalLayer(backend, weights.Config, weights.FinalLinear, TeacherTrajectories.SampleCount);
@@ -40,13 +40,9 @@ internal sealed class EndToEndTraining(CodebookTask task, ITrainingBackend backe
                     trajectories.Advance(iteration);
                     return loss.Blocks;
                 },
-                () => heldOut.Measure(Array.ConvertAll(layers, block => Array.ConvertAll(block, layer => layer is SoftLayer trained ? new FixedLayer(trained.ToWeight()) : layer))),
+                () => heldOut.Measure(Array.ConvertAll(layers, Vq4DitTraining.AsKept)),
                 () => Array.ForEach(soft, layer => task.Folder.SaveTrained(new PackedLayer(layer.ToWeight()))),
                 trajectories.Exchange),
             startError);
     }
-
-    private ITrainedLayer NewLayer(LinearWeight original) => task.Plan.FormatOf(original.Name).Weights is CodebookFormat
-        ? new SoftLayer(task.Start(original.Name), original, task.Settings.Codebooks!.Candidates, schedule.Ratios, task.Workers)
-        : new FixedLayer(original);
 }

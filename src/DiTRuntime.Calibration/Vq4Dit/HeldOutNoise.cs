@@ -5,13 +5,10 @@ using DiTRuntime.Models;
 
 namespace DiTRuntime.Calibration.Vq4Dit;
 
-/// <summary>The error of the noise that a student predicts, on samples that it has not been trained on.</summary>
+/// <summary>The error of the noise that a student predicts, on samples that it is not trained on.</summary>
 internal sealed class HeldOutNoise : IDisposable
 {
-    private const int BatchSize = 8, BatchCount = 4;
-
-    /// <summary>Between the seed of the training's samples and that of these.</summary>
-    private const ulong SeedDistance = 0x5EED;
+    private const int BatchSize = 8;
 
     private readonly List<StudentBatch> _batches = [];
     private readonly FinalLayer _final;
@@ -20,17 +17,20 @@ internal sealed class HeldOutNoise : IDisposable
     /// <param name="model">The teacher; not kept.</param>
     /// <param name="weights">Its weights, for the final layer.</param>
     /// <param name="backend">Where students run.</param>
-    /// <param name="seed">Seed of the training's samples.</param>
-    public HeldOutNoise(DiTModel model, DiTWeights weights, ITrainingBackend backend, ulong seed)
+    /// <param name="set">The calibration samples.</param>
+    /// <param name="chosen">Those that are held out.</param>
+    public HeldOutNoise(DiTModel model, DiTWeights weights, ITrainingBackend backend, CalibrationSet set, int[] chosen)
     {
         var config = model.Config;
-        var set = CalibrationSet.Sample(model, BatchCount * BatchSize, seed + SeedDistance);
         using (var teacher = new Teacher(model, BatchSize))
         {
-            for (var first = 0; first < set.Count; first += BatchSize)
+            var latents = new float[BatchSize * config.LatentCount];
+            for (var first = 0; first < chosen.Length; first += BatchSize)
             {
-                _batches.Add(teacher.Run(
-                    set.Latents.AsSpan(first * config.LatentCount, BatchSize * config.LatentCount), set.Timesteps.AsSpan(first, BatchSize), set.Labels.AsSpan(first, BatchSize), keepsBlocks: false));
+                // The last batch goes back to samples that have been counted before where too few are left.
+                int[] batch = [.. Enumerable.Range(first, BatchSize).Select(i => chosen[i % chosen.Length])];
+                for (var i = 0; i < BatchSize; i++) set.Latents.AsSpan(batch[i] * config.LatentCount, config.LatentCount).CopyTo(latents.AsSpan(i * config.LatentCount));
+                _batches.Add(teacher.Run(latents, Array.ConvertAll(batch, i => set.Timesteps[i]), Array.ConvertAll(batch, i => set.Labels[i]), keepsBlocks: false));
             }
         }
 

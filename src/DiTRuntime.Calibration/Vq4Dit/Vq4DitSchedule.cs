@@ -1,8 +1,13 @@
+using DiTRuntime.Calibration.Codebooks;
+
 namespace DiTRuntime.Calibration.Vq4Dit;
 
 /// <summary>How a training goes: how long assignments are sought, how large the steps are.</summary>
 internal sealed record Vq4DitSchedule
 {
+    /// <summary>Steps of the optimizer where nothing is asked for: end to end, and of every block.</summary>
+    private const int DefaultModelIterations = 1000, DefaultBlockIterations = 300;
+
     /// <summary>Steps of the optimizer.</summary>
     public required int Iterations { get; init; }
 
@@ -35,6 +40,9 @@ internal sealed record Vq4DitSchedule
 
     /// <summary>Whether hard layers are looked at after an iteration: ten times, and after the last.</summary>
     public bool IsCheckpoint(int iteration) => iteration == Iterations || (iteration > SoftIterations && (Iterations - iteration) % Math.Max(1, (Iterations - SoftIterations) / 10) == 0);
+
+    /// <summary>The schedule of what was asked for.</summary>
+    public static Vq4DitSchedule For(CodebookSettings settings) => new() { Iterations = settings.Iterations ?? (settings.Training == TrainingScope.Model ? DefaultModelIterations : DefaultBlockIterations) };
 
     /// <summary>Sets the steps that layers take in an iteration, and hardens them when it is time.</summary>
     /// <param name="layers">The layers that are trained together.</param>

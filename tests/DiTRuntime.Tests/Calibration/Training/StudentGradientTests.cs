@@ -109,7 +109,7 @@ internal sealed class StudentGradientTests
         Assert.Multiple(() =>
         {
             Assert.That(() => student.Train(set.Batch with { Tokens = new float[5] }, set.Layers, weights), Throws.ArgumentException.With.Message.Contains("Tokens has 5 values"));
-            Assert.That(() => student.Train(set.Batch with { BlockTargets = [[1], [1]] }, set.Layers, weights), Throws.ArgumentException.With.Message.Contains("BlockTargets has 1 values"));
+            Assert.That(() => student.Train(set.Batch with { BlockTargets = [[1], [1]], PredictionTarget = null }, set.Layers, weights), Throws.ArgumentException.With.Message.Contains("BlockTargets has 1 values"));
             Assert.That(() => student.Train(set.Batch, set.Layers, weights), Throws.ArgumentException.With.Message.Contains("no final layer"));
         });
     }
