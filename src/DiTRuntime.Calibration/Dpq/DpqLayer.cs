@@ -69,6 +69,9 @@ internal sealed unsafe class DpqLayer
     /// <summary>b [N], or null.</summary>
     public float[]? Bias { get; }
 
+    /// <summary>How the layer's input is quantized, or null where it is not.</summary>
+    public ActivationFormat? Activations { get; init; }
+
     /// <summary>The codebook of a vector.</summary>
     public int BookOf(int row, int position) => Format.IsProduct ? position : row / (Outputs / Format.Parts);
 
@@ -78,7 +81,7 @@ internal sealed unsafe class DpqLayer
     /// <summary>A layer as it was packed.</summary>
     public static DpqLayer From(CodebookWeight weight)
     {
-        var layer = new DpqLayer(weight.Name, weight.Outputs, weight.Inputs, weight.Format, weight.Bias);
+        var layer = new DpqLayer(weight.Name, weight.Outputs, weight.Inputs, weight.Format, weight.Bias) { Activations = weight.Activations };
         var rowBytes = weight.Format.RowBytes(weight.Inputs);
         for (var row = 0; row < layer.Outputs; row++)
         {
@@ -96,7 +99,7 @@ internal sealed unsafe class DpqLayer
     public CodebookWeight ToWeight() => CodebookWeight.Pack(
         Name, Outputs, Inputs, Bias, Format, Codes, Array.ConvertAll(Vectors, ToHalf),
         Format.PoolSize == 0 ? [] : Array.ConvertAll(Table, number => (uint)number),
-        Format.HasRowScales ? Array.ConvertAll(RowScales, scale => (Half)Math.Clamp(scale, SmallestScale, (float)Half.MaxValue)) : null);
+        Format.HasRowScales ? Array.ConvertAll(RowScales, scale => (Half)Math.Clamp(scale, SmallestScale, (float)Half.MaxValue)) : null, Activations);
 
     /// <summary>Takes over everything that another layer of the same format holds.</summary>
     public void CopyFrom(DpqLayer other)

@@ -28,7 +28,7 @@ internal sealed unsafe class DpqTrainedLayer : ITrainedLayer
     public DpqTrainedLayer(Workers workers, DpqLayer layer, float[] target)
     {
         (_workers, Layer, _target) = (workers, layer, target);
-        _average = new DpqLayer(layer.Name, layer.Outputs, layer.Inputs, layer.Format, layer.Bias);
+        _average = new DpqLayer(layer.Name, layer.Outputs, layer.Inputs, layer.Format, layer.Bias) { Activations = layer.Activations };
         _average.CopyFrom(layer);
         _vectors = new AdamMoments(layer.Vectors.Length);
         _scales = new AdamMoments(layer.Format.HasRowScales ? layer.Outputs : 0);

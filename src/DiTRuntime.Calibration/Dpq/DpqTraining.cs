@@ -8,6 +8,7 @@ using DiTRuntime.Calibration.Quantizing;
 using DiTRuntime.Calibration.Training;
 using DiTRuntime.Calibration.Vq4Dit;
 using DiTRuntime.Models;
+using DiTRuntime.Quantization;
 
 namespace DiTRuntime.Calibration.Dpq;
 
@@ -63,6 +64,12 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
     private const long TargetBytes = 512L << 20;
 
     /// <inheritdoc/>
+    public void Check(QuantizeSettings settings, DiTConfig config)
+    {
+        if (settings.Codebooks!.DataPath is { } path) TrainingData.Load(path, config);
+    }
+
+    /// <inheritdoc/>
     public void Run(CodebookTask task)
     {
         if (task.Backend is not ITrainingBackend backend) throw new UsageException($"--method {task.Settings.MethodName}: the backend {task.Backend.Name} cannot train");
@@ -72,6 +79,7 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
         using var model = new DiTModel(task.Open(), backend, task.Settings.Compatibility, residency: blockBytes > TargetBytes ? WeightResidency.None : WeightResidency.All);
         var how = schedule ?? new DpqSchedule();
         if (task.Settings.Codebooks.Iterations is { } rounds) how = how with { Rounds = rounds };
+        PoolStart.Save(task, weights);
         using var student = new Student(task, how with { MovesTargets = how.MovesTargets && blockBytes <= TargetBytes }, weights, model, backend, data);
         student.Train();
     }
@@ -84,7 +92,7 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
         private readonly DpqSchedule _how;
         private readonly DiTWeights _weights;
         private readonly DpqTrainedLayer[][] _layers;
-        private readonly DpqLayer[][] _best;
+        private DpqLayer[][] _best;
         private readonly ITrainingBatches _batches;
         private readonly StudentGradient _gradient;
         private readonly HeldOutNoise _heldOut;
@@ -99,15 +107,17 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
             try
             {
                 _layers = [.. weights.Blocks.Select(block => BlockLayers.Of(block).Select(layer => new DpqTrainedLayer(
-                    task.Workers, DpqLayer.From(task.Start(layer.Name)), how.MovesTargets ? Values(layer) : [])).ToArray())];
+                    task.Workers, DpqLayer.From((CodebookWeight)(task.Folder.TryLoadTrained(layer.Name)?.Weight ?? task.Start(layer.Name))), how.MovesTargets ? Values(layer) : [])).ToArray())];
                 _best = Snapshots();
                 var seed = task.Settings.Seed;
                 if (data is null) _batches = _owned.Add(new TrajectoryBatches(new Teacher(model, how.RowCount / 2, rowsPerImage: 2), model, how.RowCount / 2, seed + 1));
                 else _batches = _owned.Add(new DataBatches(new Teacher(model, how.RowCount), config, data, how.RowCount, seed + 1, how.TeacherPart));
                 var final = _owned.Add(new FinalLayer(backend, config, weights.FinalLinear, _batches.RowCount));
                 _gradient = _owned.Add(new StudentGradient(backend, config, task.Settings.Compatibility, _batches.RowCount, final));
-                _heldOut = _owned.Add(new HeldOutNoise(model, weights, backend, seed));
-                var set = Samples(model);
+                var samples = Samples(model);
+                var split = SampleSplit.Of(samples);
+                _heldOut = _owned.Add(new HeldOutNoise(model, weights, backend, samples, split.HeldOut));
+                var set = samples.Take([.. split.Trained.Take(AssignmentPass.SampleLimit(config))]);
                 CalibrationRun Run() => _owned.Add(new CalibrationRun(weights, backend, task.Workers, task.Settings.Compatibility, set));
                 _assignments = new AssignmentPass(task.Workers, weights.Blocks, Run(), Run(), set, config.NullClass);
                 _log = new DpqLog(task.Folder.TrainingPath("log.csv"));
@@ -127,8 +137,9 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
 
         public void Train()
         {
-            var first = TryLoad();
-            if (first == 0) Start();
+            var loaded = TryLoad();
+            var first = loaded ?? 0;
+            if (loaded is null) Start();
             var (start, saved) = (Stopwatch.GetTimestamp(), Stopwatch.GetTimestamp());
             double loss = 0;
             for (var step = first; step < StepCount; step++)
@@ -152,7 +163,7 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
                 saved = Stopwatch.GetTimestamp();
             }
 
-            foreach (var layer in _best.SelectMany(block => block)) _task.Folder.SaveTrained(new Quantization.PackedLayer(layer.ToWeight()));
+            foreach (var layer in _best.SelectMany(block => block)) _task.Folder.SaveTrained(new PackedLayer(layer.ToWeight()));
         }
 
         public void Dispose() => _owned.Dispose();
@@ -167,9 +178,14 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
                 fitted, _how.StartSweeps, KeepTarget, done => _task.Progress?.Report(new QuantizeProgress("fitting codes to outputs", "blocks", done, fitted.Length)));
             var error = _heldOut.Measure(Fixed(fitted));
             _log.Add(0, 0, changes, error, Math.Min(error, _bestError), 0);
-            if (!(error < _bestError)) return;
-            foreach (var (trained, layer) in _layers.SelectMany(block => block).Zip(fitted.SelectMany(block => block))) trained.Restart(layer);
-            Keep(fitted, error);
+            if (error < _bestError)
+            {
+                foreach (var (trained, layer) in _layers.SelectMany(block => block).Zip(fitted.SelectMany(block => block))) trained.Restart(layer);
+                (_best, _bestError) = (fitted, error);
+            }
+
+            Keep(_best, _bestError);
+            Save(0);
         }
 
         private double Measure()
@@ -182,17 +198,16 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
 
         private void Keep(DpqLayer[][] layers, double error)
         {
-            _bestError = error;
-            foreach (var (best, layer) in _best.SelectMany(block => block).Zip(layers.SelectMany(block => block))) best.CopyFrom(layer);
+            (_best, _bestError) = (layers, error);
             TrainingState.Save(BestPath, new Dictionary<string, string> { [ErrorKey] = error.ToString("R", CultureInfo.InvariantCulture) }, ExchangeBest);
         }
 
         private void Save(int step) => TrainingState.Save(StatePath, new Dictionary<string, string> { [StepKey] = step.ToString(CultureInfo.InvariantCulture) }, Exchange);
 
-        /// <returns>Steps that an earlier run has taken.</returns>
-        private int TryLoad()
+        /// <returns>Steps that an earlier run has taken; null where it has not come that far.</returns>
+        private int? TryLoad()
         {
-            if (!File.Exists(StatePath) || !File.Exists(BestPath)) return 0;
+            if (!File.Exists(StatePath)) return null;
             var step = 0;
             TrainingState.Load(StatePath, (facts, state) =>
             {
@@ -239,7 +254,7 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
 
         private static unsafe Span<float> Values(Matrix matrix) => new(matrix.Row(0), matrix.RowCount * matrix.ColumnCount);
 
-        private static float[] Values(Quantization.LinearWeight layer)
+        private static float[] Values(LinearWeight layer)
         {
             var values = new float[layer.Outputs * layer.Inputs];
             layer.CopyRows(0, layer.Outputs, values);
@@ -248,12 +263,11 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
 
         private CalibrationSet Samples(DiTModel model)
         {
-            var limit = AssignmentPass.SampleLimit(model.Config);
-            if (_task.Folder.HasSamples) return CalibrationSet.Load(_task.Folder.SamplesPath).First(limit);
+            if (_task.Folder.HasSamples) return CalibrationSet.Load(_task.Folder.SamplesPath);
             var set = CalibrationSet.Sample(
                 model, _task.Settings.SampleCount, _task.Settings.Seed, new Relay<double>(done => _task.Progress?.Report(new QuantizeProgress("sampling trajectories", "%", 100 * done, 100))));
             set.Save(_task.Folder.SamplesPath, model.Config);
-            return set.First(limit);
+            return set;
         }
     }
 }

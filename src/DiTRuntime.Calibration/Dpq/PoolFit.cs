@@ -21,7 +21,7 @@ internal sealed unsafe class PoolFit(Workers workers, NearestSearch search, Matr
     /// <param name="iterations">Rounds of Lloyd's steps.</param>
     public DpqLayer Pool(DpqLayer raw, CodebookFormat format, int iterations)
     {
-        var pooled = new DpqLayer(raw.Name, raw.Outputs, raw.Inputs, format, raw.Bias);
+        var pooled = new DpqLayer(raw.Name, raw.Outputs, raw.Inputs, format, raw.Bias) { Activations = raw.Activations };
         raw.Codes.CopyTo(pooled.Codes, 0);
         raw.RowScales.CopyTo(pooled.RowScales, 0);
         var members = CodebookPool.Choose(search, raw.Vectors, CountUses(raw), format.PoolSize);
