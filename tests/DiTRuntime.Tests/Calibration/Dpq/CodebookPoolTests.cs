@@ -17,7 +17,7 @@ internal sealed class CodebookPoolTests
     {
         var centroids = Gaussian.Values(count * d, seed: 3);
         var random = new Random(4);
-        long[] importance = [.. Enumerable.Range(0, count).Select(_ => random.NextInt64(0, 50))];
+        long[] importance = [.. Enumerable.Range(0, count).Select(_ => random.NextInt64(poolSize == count - 1 ? 1 : 0, 50))];
         using var backend = CpuBackend.Create(new CpuOptions(2));
 
         var pool = CodebookPool.Choose(new NearestSearch((IClusteringBackend)backend, d), centroids, importance, poolSize);
@@ -25,7 +25,6 @@ internal sealed class CodebookPoolTests
         Assert.That(pool.Distinct().Count(), Is.EqualTo(poolSize));
         // Where a threshold fills the pool with used centroids, the choice is that of the definition at some threshold, and no much larger one fills it.
         var threshold = SmallestDistance(centroids, pool, d);
-        if (importance.Count(i => i > 0) < poolSize) Assert.Ignore("too few used centroids");
         Assert.That(pool, Is.EqualTo(Naive(centroids, importance, threshold * 0.9999, poolSize, d)));
         Assert.That(Naive(centroids, importance, threshold * 1.02, poolSize, d), Has.Count.LessThan(poolSize));
     }

@@ -19,7 +19,7 @@ internal sealed class DpqTrainingTests
 {
     private static readonly CodebookSettings s_codebook = new() { CodebookSize = 8, VectorLength = 4, HasRowScales = true };
 
-    private static readonly DpqSchedule s_short = new() { Rounds = 3, StepsPerRound = 6, RowCount = 4, SaveInterval = TimeSpan.Zero };
+    private static readonly DpqSchedule s_short = new() { Rounds = 2, StepsPerRound = 5, RowCount = 4, StartSweeps = 2, SaveInterval = TimeSpan.Zero };
 
     private TemporaryFolder _folder = null!;
 
@@ -43,7 +43,7 @@ internal sealed class DpqTrainingTests
 
         var errors = HeldOutErrors();
         // The first line is the start, the second the fit of codes to outputs, the others are rounds.
-        Assert.That(errors, Has.Length.EqualTo(5));
+        Assert.That(errors, Has.Length.EqualTo(4));
         Assert.That(errors[1..].Min(), Is.LessThan(0.8 * errors[0]));
         Assert.That(BestError(), Is.EqualTo(errors.Min()));
         Assert.That(Directory.GetFiles(_folder["q.work"], "*.trained.part.safetensors"), Has.Length.EqualTo(10));
@@ -66,7 +66,7 @@ internal sealed class DpqTrainingTests
         var settings = Settings(s_codebook with { IsProduct = true, Pool = PoolUse.On }, hasData);
         Train(settings, s_short, threads: 1);
         var one = Results();
-        foreach (var threads in new[] { 2, 3 })
+        foreach (var threads in new[] { 3 })
         {
             Directory.Delete(_folder["q.work"], recursive: true);
             Train(settings, s_short, threads);
@@ -74,11 +74,11 @@ internal sealed class DpqTrainingTests
         }
     }
 
-    // In the first round, at the end of one, and in a later one.
+    // In the first step and round, at the end of one, and in a later one.
+    [TestCase(0, false)]
     [TestCase(3, false)]
-    [TestCase(6, false)]
-    [TestCase(14, false)]
-    [TestCase(14, true)]
+    [TestCase(5, false)]
+    [TestCase(8, true)]
     public void A_killed_run_goes_on_to_the_same_bits(int killedAfter, bool hasData)
     {
         var settings = Settings(s_codebook, hasData);
@@ -94,10 +94,10 @@ internal sealed class DpqTrainingTests
         var steps = new List<int>();
         var notes = Train(settings, s_short, onProgress: p => { if (p.Unit == "steps") steps.Add((int)p.Done); });
 
-        Assert.That(notes.Single(), Does.Contain($"after step {killedAfter + 1} of 18").Or.Contain($"after step {killedAfter} of 18"));
+        Assert.That(notes.Single(), Does.Contain($"after step {killedAfter + 1} of 10").Or.Contain($"after step {killedAfter} of 10"));
         Assert.That(steps[0], Is.GreaterThan(killedAfter));
         AssertSame(Results(), whole);
-        Assert.That(HeldOutErrors(), Has.Length.EqualTo(5));
+        Assert.That(HeldOutErrors(), Has.Length.EqualTo(4));
     }
 
     [Test]
