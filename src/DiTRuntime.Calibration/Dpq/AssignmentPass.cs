@@ -26,13 +26,14 @@ internal sealed unsafe class AssignmentPass(Workers workers, IReadOnlyList<Block
     /// <summary>Samples of which a GiB holds what the layers of a block read.</summary>
     public static int SampleLimit(DiTConfig config) => (int)Math.Max(1, (1L << 30) / ((3L * config.HiddenSize + config.MlpSize) * config.TokenCount * sizeof(float)));
 
-    /// <summary>Fits codes, vectors, row scales and biases.</summary>
+    /// <summary>Fits layers to the teacher's outputs.</summary>
     /// <param name="layers">Per block, the five layers.</param>
-    /// <param name="sweeps">Visits of every place; after each, vectors and row scales are fitted.</param>
+    /// <param name="sweeps">Visits of every place.</param>
+    /// <param name="solves">Whether vectors and row scales are fitted after each sweep, and biases at last; else codes alone change.</param>
     /// <param name="keep">Takes what the codes of a layer were chosen for: block, number in the block, [N, K].</param>
     /// <param name="progress">Told the blocks that are done.</param>
     /// <returns>Codes that have changed, at each sweep counted again.</returns>
-    public long Fit(IReadOnlyList<IReadOnlyList<DpqLayer>> layers, int sweeps, Action<int, int, Matrix> keep, Action<int>? progress = null)
+    public long Fit(IReadOnlyList<IReadOnlyList<DpqLayer>> layers, int sweeps, bool solves, Action<int, int, Matrix>? keep = null, Action<int>? progress = null)
     {
         long changes = 0;
         teacher.Embed(set);
@@ -83,9 +84,9 @@ internal sealed unsafe class AssignmentPass(Workers workers, IReadOnlyList<Block
             using NativeBuffer originalBuffer = Values(original), targetBuffer = Values(original);
             var (weights, target) = (Shaped(originalBuffer, layer), Shaped(targetBuffer, layer));
             if (corrects) inputs.Correct(target);
-            var count = Update(layer, inputs.Inputs, target, sweeps, solves: true);
-            keep(block, number, target);
-            if (layer.Bias is null) return count;
+            var count = Update(layer, inputs.Inputs, target, sweeps, solves);
+            keep?.Invoke(block, number, target);
+            if (layer.Bias is null || !solves) return count;
             layer.Expand(workers, target);
             inputs.CorrectBias(layer.Bias, weights, target);
             return count;

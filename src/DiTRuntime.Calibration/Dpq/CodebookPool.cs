@@ -9,8 +9,8 @@ internal static class CodebookPool
     /// <summary>Centroids that are compared with the pool in one search.</summary>
     private const int Together = 1024;
 
-    /// <summary>Halvings of the threshold's bracket: it is found to a thousandth of the largest centroid.</summary>
-    private const int Bisections = 10;
+    /// <summary>Halvings of the threshold's bracket at most, and the part of the threshold that the bracket may be wide in the end.</summary>
+    private const int Bisections = 24, Precision = 64;
 
     /// <summary>The centroids of a pool of a given size, at the largest threshold that fills it.</summary>
     /// <param name="search">Who finds nearest vectors.</param>
@@ -26,7 +26,7 @@ internal static class CodebookPool
         // The bracket: 0 takes all that differ, and no two centroids are farther apart than twice the longest.
         float low = 0, high = 2 * MathF.Sqrt(LongestSquare(centroids, search.VectorLength) / search.VectorLength);
         var pool = Take(search, centroids, used, low, poolSize);
-        for (var i = 0; i < Bisections && pool.Count == poolSize; i++)
+        for (var i = 0; i < Bisections && pool.Count == poolSize && high - low > high / Precision; i++)
         {
             var middle = (low + high) / 2;
             var taken = Take(search, centroids, used, middle, poolSize);

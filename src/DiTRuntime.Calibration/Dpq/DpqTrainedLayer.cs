@@ -13,7 +13,7 @@ namespace DiTRuntime.Calibration.Dpq;
 /// </remarks>
 internal sealed unsafe class DpqTrainedLayer : ITrainedLayer
 {
-    private const float VectorRate = 2e-3f, ScaleRate = 1e-3f, BiasRate = 2e-4f, TargetRate = 2e-3f;
+    private const float VectorRate = 1e-3f, ScaleRate = 1e-3f, BiasRate = 2e-4f, TargetRate = 4e-4f;
     private const float MomentDecay = 0.99f, LongestMemory = 0.98f;
 
     private readonly Workers _workers;

@@ -33,7 +33,7 @@ internal sealed record DpqSchedule
     /// <summary>What each part of the loss counts.</summary>
     public LossWeights Loss { get; init; } = new(Blocks: 0.02f, Noise: 1, Variance: 0.05f);
 
-    /// <summary>Whether codes follow the loss; else they follow the weights in floating point.</summary>
+    /// <summary>Whether codes follow the loss; else they follow the teacher's outputs.</summary>
     public bool MovesTargets { get; init; } = true;
 
     /// <summary>What all rates are multiplied by.</summary>
@@ -90,7 +90,6 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
         private readonly ResourceList _owned = new();
         private readonly CodebookTask _task;
         private readonly DpqSchedule _how;
-        private readonly DiTWeights _weights;
         private readonly DpqTrainedLayer[][] _layers;
         private DpqLayer[][] _best;
         private readonly ITrainingBatches _batches;
@@ -102,7 +101,7 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
 
         public Student(CodebookTask task, DpqSchedule how, DiTWeights weights, DiTModel model, ITrainingBackend backend, TrainingData? data)
         {
-            (_task, _how, _weights) = (task, how, weights);
+            (_task, _how) = (task, how);
             var config = weights.Config;
             try
             {
@@ -152,7 +151,7 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
                 var endsRound = (step + 1) % _how.StepsPerRound == 0;
                 if (endsRound)
                 {
-                    var changes = _assignments.Reassign([.. _layers.Select(block => block.Select(layer => layer.Layer).ToArray())], CopyTarget);
+                    var changes = Reassign();
                     var error = Measure();
                     _log.Add(step + 1, loss / _how.StepsPerRound, changes, error, _bestError, left);
                     loss = 0;
@@ -175,7 +174,7 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
             _log.Add(0, 0, 0, _bestError, _bestError, 0);
             var fitted = Snapshots();
             var changes = _assignments.Fit(
-                fitted, _how.StartSweeps, KeepTarget, done => _task.Progress?.Report(new QuantizeProgress("fitting codes to outputs", "blocks", done, fitted.Length)));
+                fitted, _how.StartSweeps, solves: true, KeepTarget, done => _task.Progress?.Report(new QuantizeProgress("fitting codes to outputs", "blocks", done, fitted.Length)));
             var error = _heldOut.Measure(Fixed(fitted));
             _log.Add(0, 0, changes, error, Math.Min(error, _bestError), 0);
             if (error < _bestError)
@@ -241,15 +240,16 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
 
         private static ITrainedLayer[][] Fixed(DpqLayer[][] layers) => Array.ConvertAll(layers, block => Array.ConvertAll(block, layer => (ITrainedLayer)new FixedLayer(layer.ToWeight())));
 
-        private void KeepTarget(int block, int layer, Matrix target)
+        /// <summary>Chooses codes for the layers' own targets; where they have none, for the teacher's outputs.</summary>
+        private long Reassign()
         {
-            if (_layers[block][layer].Target is { Length: > 0 } own) Values(target).CopyTo(own);
+            var layers = Array.ConvertAll(_layers, block => Array.ConvertAll(block, layer => layer.Layer));
+            return _how.MovesTargets ? _assignments.Reassign(layers, (block, layer, target) => _layers[block][layer].Target.CopyTo(Values(target))) : _assignments.Fit(layers, sweeps: 1, solves: false);
         }
 
-        private void CopyTarget(int block, int layer, Matrix target)
+        private void KeepTarget(int block, int layer, Matrix target)
         {
-            if (_layers[block][layer].Target is { Length: > 0 } own) own.CopyTo(Values(target));
-            else BlockLayers.Of(_weights.Blocks[block])[layer].CopyRows(0, target.RowCount, Values(target));
+            if (_how.MovesTargets) Values(target).CopyTo(_layers[block][layer].Target);
         }
 
         private static unsafe Span<float> Values(Matrix matrix) => new(matrix.Row(0), matrix.RowCount * matrix.ColumnCount);

@@ -2,7 +2,6 @@ using System.Globalization;
 using System.IO.Compression;
 using System.Runtime.InteropServices;
 using DiTRuntime.Backends.Cpu;
-using DiTRuntime.Backends.Training;
 using DiTRuntime.Calibration.Codebooks;
 using DiTRuntime.Calibration.Dpq;
 using DiTRuntime.Calibration.Numerics;
@@ -135,34 +134,30 @@ internal sealed class DpqTrainingTests
         var notes = new List<string>();
         var folder = WorkFolder.Open(_folder["q"], settings.MethodJson(), notes.Add);
         foreach (var layer in weights.Layers.Where(layer => plan.FormatOf(layer.Name).Weights is CodebookFormat && !folder.Has(layer.Name)))
-            folder.Save(new PackedLayer(Start(layer, (CodebookFormat)plan.FormatOf(layer.Name).Weights!, workers, backend)));
+            folder.Save(new PackedLayer(Start(layer, (CodebookFormat)plan.FormatOf(layer.Name).Weights! with { PoolSize = 0 }, workers)));
         new DpqTraining(schedule).Run(new CodebookTask(settings, plan, Open, backend, workers, folder, notes.Add, onProgress is null ? null : new Relay<QuantizeProgress>(onProgress), cancellation));
         return notes;
     }
 
     /// <summary>A start that no one would choose: the first vectors of each codebook's region, and the nearest of them.</summary>
-    private static unsafe CodebookWeight Start(LinearWeight weight, CodebookFormat format, Workers workers, IClusteringBackend backend)
+    private static unsafe CodebookWeight Start(LinearWeight weight, CodebookFormat format, Workers workers)
     {
         var values = new float[weight.Outputs * weight.Inputs];
         weight.CopyRows(0, weight.Outputs, values);
-        var raw = new DpqLayer(weight.Name, weight.Outputs, weight.Inputs, format with { PoolSize = 0 }, weight.Bias);
+        var layer = new DpqLayer(weight.Name, weight.Outputs, weight.Inputs, format, weight.Bias);
         var (d, k) = (format.VectorLength, format.CodebookSize);
         for (var book = 0; book < format.BookCount(weight.Inputs); book++)
             for (var c = 0; c < k; c++)
-                values.AsSpan(format.IsProduct ? c * weight.Inputs + book * d : c * d, d).CopyTo(raw.Vectors.AsSpan((book * k + c) * d));
-        fixed (float* start = values)
+                values.AsSpan(format.IsProduct ? c * weight.Inputs + book * d : c * d, d).CopyTo(layer.Vectors.AsSpan((book * k + c) * d));
+        var identity = new float[weight.Inputs * weight.Inputs];
+        for (var i = 0; i < weight.Inputs; i++) identity[i * weight.Inputs + i] = 1;
+        fixed (float* w = values, h = identity)
         {
-            var matrix = new Matrix(start, weight.Outputs, weight.Inputs, weight.Inputs);
-            float[] ones = [.. Enumerable.Repeat(1f, weight.Inputs)], identity = new float[weight.Inputs * weight.Inputs];
-            for (var i = 0; i < weight.Inputs; i++) identity[i * weight.Inputs + i] = 1;
-            fixed (float* h = identity)
-            {
-                using var update = new AssignmentUpdate(workers, matrix, new Matrix(h, weight.Inputs, weight.Inputs, weight.Inputs));
-                update.Sweep(raw);
-            }
-
-            return (format.PoolSize == 0 ? raw : new PoolFit(workers, new NearestSearch(backend, d), matrix, ones).Pool(raw, format, 3)).ToWeight();
+            using var update = new AssignmentUpdate(workers, new Matrix(w, weight.Outputs, weight.Inputs, weight.Inputs), new Matrix(h, weight.Inputs, weight.Inputs, weight.Inputs));
+            update.Sweep(layer);
         }
+
+        return layer.ToWeight();
     }
 
     // The flat state dict names no head count.

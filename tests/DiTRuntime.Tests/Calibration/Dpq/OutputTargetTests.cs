@@ -33,8 +33,8 @@ internal sealed unsafe class OutputTargetTests
             target.CorrectBias(bias, new Matrix(w, Rows, Size, Size), new Matrix(c, Rows, Size, Size));
         }
 
-        // Damping leaves a part of the error.
-        Assert.That(Error(corrected, bias), Is.LessThan(0.05 * before));
+        // Damping by a twentieth of the mean moment leaves an eighth of the error.
+        Assert.That(Error(corrected, bias), Is.LessThan(0.15 * before));
         for (var row = 0; row < Rows; row++) Assert.That(MeanDifference(row), Is.Zero.Within(1e-4));
 
         double Output(float[] weights, float[] inputs, int sample, int row) => Enumerable.Range(0, Size).Sum(i => (double)weights[row * Size + i] * inputs[sample * Size + i]);
