@@ -34,6 +34,9 @@ public sealed record CodebookSettings
     /// <summary>Weights of a layer outside the blocks from which on a codebook is worth it; smaller ones are packed in 8 bits, which costs less than 48 KiB more.</summary>
     private const int MinOuterWeights = 1 << 16;
 
+    /// <summary>Bits of a weight that codebooks or pool and table may take beside the codes, where positions can share: DPQ's own count for DiT-XL/2 is 0.28.</summary>
+    private const double MaxBookBits = 0.3;
+
     /// <summary>Vectors that a codeword stands for at least; of smaller layers the codebooks are smaller (as in the published code of VQ4DiT).</summary>
     private const int MinVectorsPerCodeword = 4;
 
@@ -45,6 +48,9 @@ public sealed record CodebookSettings
 
     /// <summary>Whether every position along the row has a codebook of its own (DPQ), and not all rows one (three for q, k and v; VQ4DiT).</summary>
     public bool IsProduct { get; init; }
+
+    /// <summary>Whether a layer's positions share one codebook where books of their own would take more than <see cref="MaxBookBits"/>; product quantization only.</summary>
+    public bool TiesPositions { get; init; }
 
     /// <summary>When codewords are numbers into a pool; product quantization only.</summary>
     public PoolUse Pool { get; init; } = PoolUse.Off;
@@ -100,7 +106,7 @@ public sealed record CodebookSettings
     {
         json["k"] = CodebookSize;
         json["d"] = VectorLength;
-        json["layout"] = IsProduct ? "product" : "codebook";
+        json["layout"] = IsProduct ? TiesPositions ? "auto" : "product" : "codebook";
         json["row_scales"] = HasRowScales;
         if (IsProduct) json["pool"] = Pool.ToString().ToLowerInvariant();
         if (!trains) return;
@@ -113,15 +119,34 @@ public sealed record CodebookSettings
 
     private CodebookFormat WeightsOf(DiTLayer layer)
     {
+        if (!IsProduct) return Shared(layer);
+        var format = PerPosition(layer);
+        return TiesPositions && format.Tensors(layer.Name, layer.Shape[0], layer.Inputs).Skip(1).Sum(tensor => 8.0 * tensor.ByteCount) > MaxBookBits * layer.Shape[0] * layer.Inputs ? Shared(layer) : format;
+    }
+
+    /// <summary>One codebook for all rows; three for q, k and v.</summary>
+    private CodebookFormat Shared(DiTLayer layer)
+    {
+        var parts = layer.Name.EndsWith(".attn.qkv", StringComparison.Ordinal) ? 3 : 1;
+        return Sized((long)layer.Shape[0] / parts * (layer.Inputs / VectorLength)) with { Parts = parts };
+    }
+
+    /// <summary>A codebook for each position, through a pool where that is wanted.</summary>
+    private CodebookFormat PerPosition(DiTLayer layer)
+    {
         var outputs = layer.Shape[0];
-        var parts = !IsProduct && layer.Name.EndsWith(".attn.qkv", StringComparison.Ordinal) ? 3 : 1;
-        var vectors = IsProduct ? outputs : (long)outputs / parts * (layer.Inputs / VectorLength);
-        var most = vectors < MinVectorsPerCodeword * CodebookFormat.MinCodebookSize ? CodebookFormat.MinCodebookSize : 1L << BitOperations.Log2((ulong)(vectors / MinVectorsPerCodeword));
-        var format = new CodebookFormat((int)Math.Min(CodebookSize, most), VectorLength) { Parts = parts, IsProduct = IsProduct, HasRowScales = HasRowScales };
-        if (!IsProduct || Pool == PoolUse.Off) return format;
+        var format = Sized(outputs) with { IsProduct = true };
+        if (Pool == PoolUse.Off) return format;
         // The pool takes 1/d bit a weight (DPQ, section 3.2).
         var entries = (long)format.BookCount(layer.Inputs) * format.CodebookSize;
         var poolSize = (int)Math.Min(entries, ((long)outputs * layer.Inputs + 16 * VectorLength * VectorLength - 1) / (16 * VectorLength * VectorLength));
         return Pool == PoolUse.On || format.PoolIsSmaller(layer.Inputs, poolSize) ? format with { PoolSize = poolSize } : format;
+    }
+
+    /// <summary>k as asked for, or less where so many vectors cannot bear it.</summary>
+    private CodebookFormat Sized(long vectors)
+    {
+        var most = vectors < MinVectorsPerCodeword * CodebookFormat.MinCodebookSize ? CodebookFormat.MinCodebookSize : 1L << BitOperations.Log2((ulong)(vectors / MinVectorsPerCodeword));
+        return new CodebookFormat((int)Math.Min(CodebookSize, most), VectorLength) { HasRowScales = HasRowScales };
     }
 }

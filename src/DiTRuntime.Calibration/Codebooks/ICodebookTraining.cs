@@ -27,6 +27,14 @@ internal sealed record CodebookTask(
 /// <summary>Trains codewords, assignments and biases of a model that is quantized already.</summary>
 internal interface ICodebookTraining
 {
+    /// <summary>Looks at what the user gives, before hours of work.</summary>
+    /// <param name="settings">What to do.</param>
+    /// <param name="config">The model's architecture.</param>
+    /// <exception cref="InvalidFileException">The user's samples do not fit the model.</exception>
+    void Check(QuantizeSettings settings, DiTConfig config)
+    {
+    }
+
     /// <summary>Trains the model, or goes on where the state in the folder stands, and gives the changed layers to <see cref="WorkFolder.SaveTrained"/>; others stay as they started.</summary>
     /// <param name="task">What to work on.</param>
     void Run(CodebookTask task);

@@ -82,23 +82,33 @@ public sealed partial class NpyArray : IDisposable
     /// <exception cref="InvalidFileException">The data end too early, are damaged, or hold a value that is not finite.</exception>
     public double[] ReadNumbers()
     {
-        var size = Type.ByteSize();
         var values = new List<double>();
-        var buffer = new byte[Together * size];
         while (_bytesLeft > 0)
         {
-            var bytes = buffer.AsSpan(0, (int)Math.Min(buffer.Length, _bytesLeft));
-            Read(bytes);
             if (values.Count + (long)Together > Array.MaxLength) throw Wrong($"has the shape {ShapeText}, which is too large");
-            for (var at = 0; at < bytes.Length; at += size)
-            {
-                var value = Convert(bytes[at..]);
-                if (!double.IsFinite(value)) throw Wrong($"holds {value} at element {values.Count}; finite numbers were expected");
-                values.Add(value);
-            }
+            ReadNumbers(Math.Min(Together, _bytesLeft / Type.ByteSize()), (_, value) => values.Add(value));
         }
 
         return [.. values];
+    }
+
+    /// <summary>Reads the next elements as numbers, and hands each over with its index in the array.</summary>
+    /// <exception cref="InvalidFileException">The data end too early, are damaged, or hold a value that is not finite.</exception>
+    public void ReadNumbers(long count, Action<long, double> take)
+    {
+        var size = Type.ByteSize();
+        var buffer = new byte[Math.Min(count, Together) * size];
+        for (var end = Count - _bytesLeft / size + count; count > 0;)
+        {
+            var bytes = buffer.AsSpan(0, (int)Math.Min(buffer.Length, count * size));
+            Read(bytes);
+            for (var at = 0; at < bytes.Length; at += size, count--)
+            {
+                var value = Convert(bytes[at..]);
+                if (!double.IsFinite(value)) throw Wrong($"holds {value} at element {end - count}; finite numbers were expected");
+                take(end - count, value);
+            }
+        }
     }
 
     /// <inheritdoc/>

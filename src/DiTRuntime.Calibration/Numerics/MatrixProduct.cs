@@ -80,6 +80,17 @@ internal static unsafe class MatrixProduct
         });
     }
 
+    /// <summary>A·B.</summary>
+    /// <param name="workers">Who does it.</param>
+    /// <param name="a">[M, K].</param>
+    /// <param name="b">[K, N].</param>
+    /// <param name="result">out [M, N]; neither of them.</param>
+    public static void Store(Workers workers, Matrix a, Matrix b, Matrix result) => Run(workers, a, b, (float* sums, int stride, in Tile tile) =>
+    {
+        for (var r = 0; r < tile.RowCount; r++)
+            new ReadOnlySpan<float>(sums + (nint)r * stride, tile.ColumnCount).CopyTo(new Span<float>(result.Row(tile.Row + r) + tile.Column, tile.ColumnCount));
+    });
+
     /// <summary>Σ over rows of d H dᵀ: what a change D of a weight does to its outputs, where H is the inputs' second moment.</summary>
     /// <param name="workers">Who does it.</param>
     /// <param name="d">[N, K].</param>

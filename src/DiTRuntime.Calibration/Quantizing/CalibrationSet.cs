@@ -45,6 +45,13 @@ internal sealed class CalibrationSet
     /// <summary>n.</summary>
     public int Count => Timesteps.Length;
 
+    /// <summary>Some of the samples.</summary>
+    public CalibrationSet Take(int[] chosen)
+    {
+        var length = Latents.Length / Count;
+        return new CalibrationSet([.. chosen.SelectMany(i => Latents[(i * length)..((i + 1) * length)])], Array.ConvertAll(chosen, i => Timesteps[i]), Array.ConvertAll(chosen, i => Labels[i]), Classes);
+    }
+
     /// <summary>Every (timestep, class) pair that the trajectories passed, with the class and without: the inputs of adaLN.</summary>
     /// <param name="nullClass">The class that stands for none.</param>
     public (int[] Timesteps, int[] Labels) Pairs(int nullClass)

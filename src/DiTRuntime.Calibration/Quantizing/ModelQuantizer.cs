@@ -3,7 +3,9 @@ using DiTRuntime.Backends;
 using DiTRuntime.Backends.Cpu;
 using DiTRuntime.Backends.Training;
 using DiTRuntime.Calibration.Codebooks;
+using DiTRuntime.Calibration.Dpq;
 using DiTRuntime.Calibration.Numerics;
+using DiTRuntime.Calibration.Vq4Dit;
 using DiTRuntime.Checkpoints;
 using DiTRuntime.Models;
 using DiTRuntime.Quantization;
@@ -39,6 +41,7 @@ public sealed class ModelQuantizer(Func<DiTWeights> open, IDiTBackend backend, i
         using var weights = open();
         var plan = settings.Plan(weights.Config);
         var training = TrainingOf(settings);
+        training?.Check(settings, weights.Config);
         using var clustering = settings.Codebooks is null || backend is IClusteringBackend ? null : CpuBackend.Create(new CpuOptions(threadCount));
         var packer = new LayerPacker(workers, settings.Range, settings.Codebooks is null ? null : new CodebookQuantizer(clustering ?? (IClusteringBackend)backend, workers, settings.Seed));
         var finished = new Dictionary<string, LayerReport>(StringComparer.Ordinal);
@@ -86,9 +89,8 @@ public sealed class ModelQuantizer(Func<DiTWeights> open, IDiTBackend backend, i
     }
 
     /// <summary>The training of a method that has one, else null.</summary>
-    /// <exception cref="UsageException">It is not in this build.</exception>
     private static ICodebookTraining? TrainingOf(QuantizeSettings settings) =>
-        settings.Trains ? throw new UsageException($"--method {settings.MethodName}: not in this build") : null;
+        settings.Method == QuantizeMethod.Dpq ? new DpqTraining() : settings.Method == QuantizeMethod.Vq4Dit ? new Vq4DitTraining() : null;
 
     /// <summary>Quantizes the layers that a training starts from and calibration has not made.</summary>
     private static void PackRest(DiTWeights weights, PackedModelPlan plan, LayerPacker packer, WorkFolder folder, IProgress<QuantizeProgress>? progress)

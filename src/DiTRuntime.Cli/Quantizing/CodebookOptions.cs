@@ -12,7 +12,7 @@ internal sealed class CodebookOptions
 
     private readonly Option<int?> _size = Flags.OptionalWhole("--k", "Codewords of a codebook, 2 to 65536; with --d in place of --wbits");
     private readonly Option<int?> _length = Flags.OptionalWhole("--d", "Weights that share a code, 2 to 8");
-    private readonly Option<string> _layout = Flags.Choice("--layout", "One codebook for all rows (three for q, k and v), or one for each position along the row; auto is product for dpq", "auto", "codebook", "product");
+    private readonly Option<string> _layout = Flags.Choice("--layout", "One codebook for all rows (three for q, k and v), or one for each position along the row; auto is product for dpq, in layers that are large enough for it", "auto", "codebook", "product");
     private readonly Option<string> _rowScales = Flags.Choice("--row-scales", "A scale for every row beside the codebook", "off", "on");
     private readonly Option<string> _pool = Flags.Choice("--pool", "Codewords of dpq as numbers into one pool of vectors; auto where that is smaller", "auto", "on", "off");
     private readonly Option<int> _candidates = Flags.Whole("--candidates", "Codewords that a vector chooses among in vq4dit", s_defaults.Candidates);
@@ -48,6 +48,7 @@ internal sealed class CodebookOptions
             CodebookSize = size,
             VectorLength = length,
             IsProduct = isProduct,
+            TiesPositions = layout == "auto",
             HasRowScales = parse.GetRequiredValue(_rowScales) == "on",
             Pool = method != QuantizeMethod.Dpq ? PoolUse.Off : Enum.Parse<PoolUse>(parse.GetRequiredValue(_pool), ignoreCase: true),
             Candidates = parse.GetValue(_candidates) is >= 1 and var candidates && candidates <= size ? candidates : throw new UsageException($"--candidates {parse.GetValue(_candidates)}: expected 1 to k, which is {size}"),

@@ -1,0 +1,61 @@
+using DiTRuntime.Calibration.Codebooks;
+
+namespace DiTRuntime.Calibration.Vq4Dit;
+
+/// <summary>How a training goes: how long assignments are sought, how large the steps are.</summary>
+internal sealed record Vq4DitSchedule
+{
+    /// <summary>Steps of the optimizer where nothing is asked for: end to end, and of every block.</summary>
+    private const int DefaultModelIterations = 1000, DefaultBlockIterations = 300;
+
+    /// <summary>Steps of the optimizer.</summary>
+    public required int Iterations { get; init; }
+
+    /// <summary>Part of the iterations after which vectors that are not frozen take their best candidate.</summary>
+    public double SoftShare { get; init; } = 0.6;
+
+    /// <summary>The ratios to start from.</summary>
+    public RatioRule Ratios { get; init; } = RatioRule.Distances;
+
+    /// <summary>Step of the logits.</summary>
+    public float LogitStep { get; init; } = 5e-2f;
+
+    /// <summary>Step of the codewords at first, in root mean squares of the layer's codewords; it falls to 0 over the iterations of a hard layer.</summary>
+    public float CodewordStep { get; init; } = 3e-3f;
+
+    /// <summary>Step of the codewords while a layer is soft, likewise.</summary>
+    public float SoftCodewordStep { get; init; }
+
+    /// <summary>Step of the biases at first, in root mean squares of the layer's weights.</summary>
+    public float BiasStep { get; init; } = 3e-3f;
+
+    /// <summary>Weight of the ratio loss, in multiples of the gradient's own size.</summary>
+    public float RatioLoss { get; init; } = 0.5f;
+
+    /// <summary>Weight of the predicted noise's error beside that of the blocks' outputs, end to end.</summary>
+    public float NoiseLoss { get; init; }
+
+    /// <summary>Iterations after which every layer is hard.</summary>
+    public int SoftIterations => (int)Math.Round(Iterations * SoftShare);
+
+    /// <summary>Whether hard layers are looked at after an iteration: ten times, and after the last.</summary>
+    public bool IsCheckpoint(int iteration) => iteration == Iterations || (iteration > SoftIterations && (Iterations - iteration) % Math.Max(1, (Iterations - SoftIterations) / 10) == 0);
+
+    /// <summary>The schedule of what was asked for.</summary>
+    public static Vq4DitSchedule For(CodebookSettings settings) => new() { Iterations = settings.Iterations ?? (settings.Training == TrainingScope.Model ? DefaultModelIterations : DefaultBlockIterations) };
+
+    /// <summary>Sets the steps that layers take in an iteration, and hardens them when it is time.</summary>
+    /// <param name="layers">The layers that are trained together.</param>
+    /// <param name="iteration">Counted from 0.</param>
+    /// <param name="pushes">Whether the ratio loss counts.</param>
+    public void Prepare(IEnumerable<SoftLayer> layers, int iteration, bool pushes)
+    {
+        // Nothing settles while steps stay as large as they are; the published code keeps them and stops anywhere.
+        var left = iteration < SoftIterations ? 1 : (Iterations - iteration) / (float)(Iterations - SoftIterations);
+        foreach (var layer in layers)
+        {
+            if (iteration >= SoftIterations) layer.Harden();
+            layer.Steps = new StepSizes(LogitStep, left * (layer.IsHard ? CodewordStep : SoftCodewordStep), left * BiasStep, pushes ? RatioLoss : 0);
+        }
+    }
+}
