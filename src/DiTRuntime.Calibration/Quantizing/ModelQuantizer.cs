@@ -4,6 +4,7 @@ using DiTRuntime.Backends.Cpu;
 using DiTRuntime.Backends.Training;
 using DiTRuntime.Calibration.Codebooks;
 using DiTRuntime.Calibration.Numerics;
+using DiTRuntime.Calibration.Vq4Dit;
 using DiTRuntime.Checkpoints;
 using DiTRuntime.Models;
 using DiTRuntime.Quantization;
@@ -87,8 +88,12 @@ public sealed class ModelQuantizer(Func<DiTWeights> open, IDiTBackend backend, i
 
     /// <summary>The training of a method that has one, else null.</summary>
     /// <exception cref="UsageException">It is not in this build.</exception>
-    private static ICodebookTraining? TrainingOf(QuantizeSettings settings) =>
-        settings.Trains ? throw new UsageException($"--method {settings.MethodName}: not in this build") : null;
+    private static ICodebookTraining? TrainingOf(QuantizeSettings settings) => settings.Method switch
+    {
+        QuantizeMethod.Vq4Dit => new Vq4DitTraining(),
+        QuantizeMethod.Dpq => throw new UsageException($"--method {settings.MethodName}: not in this build"),
+        _ => null,
+    };
 
     /// <summary>Quantizes the layers that a training starts from and calibration has not made.</summary>
     private static void PackRest(DiTWeights weights, PackedModelPlan plan, LayerPacker packer, WorkFolder folder, IProgress<QuantizeProgress>? progress)

@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using DiTRuntime.Calibration.Codebooks;
 
 namespace DiTRuntime.Calibration.Vq4Dit;
@@ -6,7 +7,7 @@ namespace DiTRuntime.Calibration.Vq4Dit;
 internal sealed record Vq4DitSchedule
 {
     /// <summary>Steps of the optimizer where nothing is asked for: end to end, and of every block.</summary>
-    private const int DefaultModelIterations = 1000, DefaultBlockIterations = 300;
+    private const int DefaultModelIterations = 600, DefaultBlockIterations = 200;
 
     /// <summary>Steps of the optimizer.</summary>
     public required int Iterations { get; init; }
@@ -18,19 +19,16 @@ internal sealed record Vq4DitSchedule
     public RatioRule Ratios { get; init; } = RatioRule.Distances;
 
     /// <summary>Step of the logits.</summary>
-    public float LogitStep { get; init; } = 5e-2f;
+    public float LogitStep { get; init; } = 0.15f;
 
     /// <summary>Step of the codewords at first, in root mean squares of the layer's codewords; it falls to 0 over the iterations of a hard layer.</summary>
-    public float CodewordStep { get; init; } = 3e-3f;
-
-    /// <summary>Step of the codewords while a layer is soft, likewise.</summary>
-    public float SoftCodewordStep { get; init; }
+    public float CodewordStep { get; init; } = 1e-2f;
 
     /// <summary>Step of the biases at first, in root mean squares of the layer's weights.</summary>
     public float BiasStep { get; init; } = 3e-3f;
 
     /// <summary>Weight of the ratio loss, in multiples of the gradient's own size.</summary>
-    public float RatioLoss { get; init; } = 0.5f;
+    public float RatioLoss { get; init; } = 2;
 
     /// <summary>Weight of the predicted noise's error beside that of the blocks' outputs, end to end.</summary>
     public float NoiseLoss { get; init; }
@@ -44,6 +42,18 @@ internal sealed record Vq4DitSchedule
     /// <summary>The schedule of what was asked for.</summary>
     public static Vq4DitSchedule For(CodebookSettings settings) => new() { Iterations = settings.Iterations ?? (settings.Training == TrainingScope.Model ? DefaultModelIterations : DefaultBlockIterations) };
 
+    /// <summary>Adds what the result follows from to the record of the method.</summary>
+    public void Write(JsonObject json)
+    {
+        json["iterations"] = Iterations;
+        json["soft_share"] = SoftShare;
+        json["logit_step"] = LogitStep;
+        json["codeword_step"] = CodewordStep;
+        json["bias_step"] = BiasStep;
+        json["ratio_loss"] = RatioLoss;
+        json["ratios"] = Ratios.ToString().ToLowerInvariant();
+    }
+
     /// <summary>Sets the steps that layers take in an iteration, and hardens them when it is time.</summary>
     /// <param name="layers">The layers that are trained together.</param>
     /// <param name="iteration">Counted from 0.</param>
@@ -55,7 +65,7 @@ internal sealed record Vq4DitSchedule
         foreach (var layer in layers)
         {
             if (iteration >= SoftIterations) layer.Harden();
-            layer.Steps = new StepSizes(LogitStep, left * (layer.IsHard ? CodewordStep : SoftCodewordStep), left * BiasStep, pushes ? RatioLoss : 0);
+            layer.Steps = new StepSizes(LogitStep, layer.IsHard ? left * CodewordStep : 0, left * BiasStep, pushes ? RatioLoss : 0);
         }
     }
 }
