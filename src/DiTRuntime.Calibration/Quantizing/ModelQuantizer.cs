@@ -25,6 +25,8 @@ public sealed class ModelQuantizer(Func<DiTWeights> open, IDiTBackend backend, i
     /// <summary>Blocks larger than this in fp32 are prepared when they are used, not held.</summary>
     private const long HeldWeightBytes = 512L << 20;
 
+    private static readonly Dictionary<QuantizeMethod, Func<ICodebookTraining>> s_trainings = new() { [QuantizeMethod.Vq4Dit] = () => new Vq4DitTraining() };
+
     /// <summary>Quantizes the model.</summary>
     /// <param name="settings">What to do.</param>
     /// <param name="output">Where the packed file shall be; it appears whole or not at all.</param>
@@ -88,12 +90,10 @@ public sealed class ModelQuantizer(Func<DiTWeights> open, IDiTBackend backend, i
 
     /// <summary>The training of a method that has one, else null.</summary>
     /// <exception cref="UsageException">It is not in this build.</exception>
-    private static ICodebookTraining? TrainingOf(QuantizeSettings settings) => settings.Method switch
-    {
-        QuantizeMethod.Vq4Dit => new Vq4DitTraining(),
-        QuantizeMethod.Dpq => throw new UsageException($"--method {settings.MethodName}: not in this build"),
-        _ => null,
-    };
+    private static ICodebookTraining? TrainingOf(QuantizeSettings settings) =>
+        !settings.Trains ? null
+        : s_trainings.TryGetValue(settings.Method, out var make) ? make()
+        : throw new UsageException($"--method {settings.MethodName}: not in this build");
 
     /// <summary>Quantizes the layers that a training starts from and calibration has not made.</summary>
     private static void PackRest(DiTWeights weights, PackedModelPlan plan, LayerPacker packer, WorkFolder folder, IProgress<QuantizeProgress>? progress)

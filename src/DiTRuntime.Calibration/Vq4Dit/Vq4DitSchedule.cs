@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using DiTRuntime.Calibration.Codebooks;
+using DiTRuntime.Calibration.Quantizing;
 
 namespace DiTRuntime.Calibration.Vq4Dit;
 
@@ -8,6 +9,9 @@ internal sealed record Vq4DitSchedule
 {
     /// <summary>Steps of the optimizer where nothing is asked for: end to end, and of every block.</summary>
     private const int DefaultModelIterations = 600, DefaultBlockIterations = 200;
+
+    /// <summary>Iterations over which steps of codewords and biases grow to their size.</summary>
+    private const int WarmUp = 10;
 
     /// <summary>Steps of the optimizer.</summary>
     public required int Iterations { get; init; }
@@ -21,10 +25,10 @@ internal sealed record Vq4DitSchedule
     /// <summary>Step of the logits.</summary>
     public float LogitStep { get; init; } = 0.15f;
 
-    /// <summary>Step of the codewords at first, in root mean squares of the layer's codewords; it falls to 0 over the iterations of a hard layer.</summary>
+    /// <summary>Step of the codewords, in root mean squares of the layer's codewords; it falls to 0 over the iterations in which all layers are hard.</summary>
     public float CodewordStep { get; init; } = 1e-2f;
 
-    /// <summary>Step of the biases at first, in root mean squares of the layer's weights.</summary>
+    /// <summary>Step of the biases, in root mean squares of the layer's weights; likewise.</summary>
     public float BiasStep { get; init; } = 3e-3f;
 
     /// <summary>Weight of the ratio loss, in multiples of the gradient's own size.</summary>
@@ -40,7 +44,12 @@ internal sealed record Vq4DitSchedule
     public bool IsCheckpoint(int iteration) => iteration == Iterations || (iteration > SoftIterations && (Iterations - iteration) % Math.Max(1, (Iterations - SoftIterations) / 10) == 0);
 
     /// <summary>The schedule of what was asked for.</summary>
-    public static Vq4DitSchedule For(CodebookSettings settings) => new() { Iterations = settings.Iterations ?? (settings.Training == TrainingScope.Model ? DefaultModelIterations : DefaultBlockIterations) };
+    /// <remarks>A start that knows the layers' inputs is good already: its codes are trusted, and steps are small enough not to lose it.</remarks>
+    public static Vq4DitSchedule For(CodebookSettings settings)
+    {
+        var schedule = new Vq4DitSchedule { Iterations = settings.Iterations ?? (settings.Training == TrainingScope.Model ? DefaultModelIterations : DefaultBlockIterations) };
+        return settings.Start == QuantizeMethod.Gptvq ? schedule with { Ratios = RatioRule.Trusted, LogitStep = 0.1f, CodewordStep = 3e-3f, BiasStep = 1e-3f } : schedule;
+    }
 
     /// <summary>Adds what the result follows from to the record of the method.</summary>
     public void Write(JsonObject json)
@@ -62,10 +71,12 @@ internal sealed record Vq4DitSchedule
     {
         // Nothing settles while steps stay as large as they are; the published code keeps them and stops anywhere.
         var left = iteration < SoftIterations ? 1 : (Iterations - iteration) / (float)(Iterations - SoftIterations);
+        // RMSprop has seen nothing yet, and every parameter would go its whole step at once.
+        left *= Math.Min(1, (iteration + 1) / (float)WarmUp);
         foreach (var layer in layers)
         {
             if (iteration >= SoftIterations) layer.Harden();
-            layer.Steps = new StepSizes(LogitStep, layer.IsHard ? left * CodewordStep : 0, left * BiasStep, pushes ? RatioLoss : 0);
+            layer.Steps = new StepSizes(LogitStep, left * CodewordStep, left * BiasStep, pushes ? RatioLoss : 0);
         }
     }
 }
