@@ -8,7 +8,7 @@ namespace DiTRuntime.Calibration.Vq4Dit;
 internal sealed record Vq4DitSchedule
 {
     /// <summary>Steps of the optimizer where nothing is asked for: end to end, and of every block.</summary>
-    private const int DefaultModelIterations = 600, DefaultBlockIterations = 200;
+    private const int DefaultModelIterations = 400, DefaultBlockIterations = 200;
 
     /// <summary>Iterations over which steps of codewords and biases grow to their size.</summary>
     private const int WarmUp = 10;
