@@ -25,16 +25,24 @@ DIT_DEVICE f32 activate(f32 v) {
     return v;
 }
 
-// The bias of four columns from one that is a multiple of four; zero beyond the records.
-DIT_DEVICE f32x4 load_bias(const dit_weight& weight, int column) {
+// What four columns from one that is a multiple of four have at an offset of their record, a float each; zero beyond the records.
+DIT_DEVICE f32x4 load_columns_of(const dit_weight& weight, int offset, int column) {
     if (column >= weight.record_count * 16) return {0.0f, 0.0f, 0.0f, 0.0f};
     const u8* record = weight.records + static_cast<long long>(column / 16) * weight.record_bytes;
-    return global_load_readonly(reinterpret_cast<const f32x4*>(record + weight.bias_at) + column % 16 / 4);
+    return global_load_readonly(reinterpret_cast<const f32x4*>(record + offset) + column % 16 / 4);
 }
 
 DIT_DEVICE f32x4 load_slice(const dit_gemm& args, int slice_row, int tile_column, int column) {
-    const f32x4 v = shared_load<f32x4>(slice_row * kSlicePitch + tile_column * 4), bias = load_bias(args.weight, column);
-    return {activate(v.x + bias.x), activate(v.y + bias.y), activate(v.z + bias.z), activate(v.w + bias.w)};
+    f32x4 v = shared_load<f32x4>(slice_row * kSlicePitch + tile_column * 4);
+    const f32x4 bias = load_columns_of(args.weight, args.weight.bias_at, column);
+    if constexpr (kOutputScales) {
+        const f32x4 scale = load_columns_of(args.weight, args.weight.scales_at, column);
+        v = {fused_multiply_add(v.x, scale.x, bias.x), fused_multiply_add(v.y, scale.y, bias.y), fused_multiply_add(v.z, scale.z, bias.z),
+             fused_multiply_add(v.w, scale.w, bias.w)};
+    } else {
+        v = {v.x + bias.x, v.y + bias.y, v.z + bias.z, v.w + bias.w};
+    }
+    return {activate(v.x), activate(v.y), activate(v.z), activate(v.w)};
 }
 
 // ---- pieces of a row, from column `column` on; `count` of them exist ----

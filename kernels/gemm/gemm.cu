@@ -3,6 +3,8 @@
 // f16        y = sum_k x w                                          fp32 sums
 // w8a8 w4a8  y = sum_g s_a s_w (sum q_a q_w) + sum_g (m b + z c)    the integer sums exact, groups in ascending order
 // w8a16 w4a16  y = sum_k x h(s (q - Z))                             the weight rounded to f16 as it is read
+// lookup a16   y = s sum_k x C                                      codewords C of halves, a row scale s
+// lookup a8    y = s t (sum_g s_a sum q_a q_C + sum_g z c)          codewords t q_C of bytes with signs; c = -sum q_C
 //
 // The zero points cost nothing in the main loop: what they contribute is an f16 product of depth 6G that comes first (abi/activation.h,
 // abi/weight.h). Layouts: rows of x as they lie in memory, through cp.async and ldmatrix; W in fragment order (abi/weight.h), 16 or 8
@@ -55,7 +57,8 @@ struct tile_walk {
         }
         copy::run(at, args.input + static_cast<long long>(static_cast<int>(recomputed(first_row))) * args.input_stride + byte, args.input_stride, last_row, valid);
         fragment_copy<kReads, kLaneBytes>::run(at + kFragmentsAt, args.weight, 0, first_record, stage * kReads, args.weight.steps);
-        if constexpr (FORMAT != kF16) copy_column_scales(at + kColumnScalesAt, args.weight, first_record, first_group(stage));
+        if constexpr (kStageBooks) copy_stage_books<kStageBookBytes>(at + kBooksAt, args.weight, stage);
+        if constexpr (kGroupScales) copy_column_scales(at + kColumnScalesAt, args.weight, first_record, first_group(stage));
     }
 
     // past_corrections: whether the stage is known to be none of theirs.
@@ -75,7 +78,7 @@ struct stage_ring {
     const tile_walk& walk;
     row_scales& rows;
     int stage;
-    int place = 0, filled = (STAGES - 1) * kStageBytes;
+    int place = kStagesAt, filled = kStagesAt + (STAGES - 1) * kStageBytes;
 
     DIT_DEVICE stage_ring(const tile_walk& w, row_scales& r) : walk(w), rows(r), stage(-w.correction_stages) {}
 
@@ -94,25 +97,29 @@ struct stage_ring {
     }
 
     DIT_DEVICE bool has_rows() const { return kInteger && walk.has_codes(stage + STAGES - 1); }
-    DIT_DEVICE static int next(int at) { return at == (STAGES - 1) * kStageBytes ? 0 : at + kStageBytes; }
+    DIT_DEVICE static int next(int at) { return at == kStagesAt + (STAGES - 1) * kStageBytes ? kStagesAt : at + kStageBytes; }
 };
 
 DIT_KERNEL(gemm_kernel, dit_gemm, kThreads) {
     const tile_walk walk(args);
-    const warp_place warp;
+    const warp_place warp(args);
+    const book_places books(args.weight, walk.first_record, warp);
     warp_sums sums = {};
     [[maybe_unused]] row_scales rows;
 
+    // One copy of the books arrives with the first stage; several are stored while stages are on their way.
+    if constexpr (kLookup && !kStageBooks && BOOK_COPIES == 1) copy_tile_books<BOOK_COPIES>(args.weight, walk.first_record);
     for (int place = 0; place < STAGES - 1; ++place) {
-        const int stage = place - walk.correction_stages;
-        walk.copy<!kInteger>(place * kStageBytes, stage);
+        const int stage = place - walk.correction_stages, at = kStagesAt + place * kStageBytes;
+        walk.copy<!kInteger>(at, stage);
         if constexpr (kInteger) {
             if (walk.has_codes(stage)) {
                 rows.load(args, walk.first_row, walk.first_group(stage));
-                rows.store(place * kStageBytes + kRowScalesAt);
+                rows.store(at + kRowScalesAt);
             }
         }
     }
+    if constexpr (kLookup && !kStageBooks && BOOK_COPIES > 1) copy_tile_books<BOOK_COPIES>(args.weight, walk.first_record);
 
     stage_ring ring(walk, rows);
     if constexpr (kInteger) {
@@ -129,7 +136,7 @@ DIT_KERNEL(gemm_kernel, dit_gemm, kThreads) {
         for (int part = 1; ring.stage < walk.code_stages;) {
             const int at = ring.begin<true>();
             const bool last = GROUP == 0 ? ring.stage == walk.code_stages - 1 : part == kGroupStages;
-            multiply_part_of_group(at, warp, integers, last, sums);
+            multiply_part_of_group(at, warp, books, integers, last, sums);
             part = last ? 1 : part + 1;
             ring.end();
         }
@@ -137,7 +144,9 @@ DIT_KERNEL(gemm_kernel, dit_gemm, kThreads) {
         do {
             const int at = ring.begin<true>();
             if constexpr (kInteger)
-                multiply_whole_groups(at, warp, sums);
+                multiply_whole_groups(at, warp, books, sums);
+            else if constexpr (kLookup)
+                multiply_codewords(at, warp, books, sums);
             else if constexpr (kWeightOnly)
                 multiply_dequantized(at, warp, sums);
             else

@@ -61,7 +61,18 @@ DIT_DEVICE void copy_column_scales(u32 at, const dit_weight& weight, int first_r
     }
 }
 
+// Codebooks of the stage's positions along K, as they lie.
+template <int bytes> DIT_DEVICE void copy_stage_books(u32 at, const dit_weight& weight, int stage) {
+    const u32 last = static_cast<u32>(weight.book_count) * (kBookBytes / 16), first = static_cast<u32>(stage) * (bytes / 16);
+    for (u32 chunk = recomputed(thread_index()); chunk < bytes / 16; chunk += kThreads)
+        cp_async_16(at + chunk * 16, weight.books + static_cast<long long>(first + chunk) * 16, first + chunk < last);
+}
+
 // The scales of the tile's rows lie G apart, too narrow for asynchronous copies: they wait in registers while a stage is computed.
+// Integer sums of codebook weights, and what corrects them, are taken in units of 2^8, so that sums of codes fit the corrections' halves
+// whatever the group; the scales of the columns are larger by as much.
+constexpr f32 kIntegerUnit = 1.0f / 256.0f;
+
 struct row_scales {
     static constexpr int kCount = kStageGroups * TILE_M;
     static constexpr int kPasses = (kCount + kThreads - 1) / kThreads;
@@ -82,7 +93,7 @@ struct row_scales {
 #pragma unroll
         for (int pass = 0; pass < kPasses; ++pass) {
             const int index = static_cast<int>(recomputed(thread_index())) + pass * kThreads;
-            if (kCount % kThreads == 0 || index < kCount) shared_store(at + index * 4, value[pass]);
+            if (kCount % kThreads == 0 || index < kCount) shared_store(at + index * 4, kLookup ? value[pass] * kIntegerUnit : value[pass]);
         }
     }
 };

@@ -1,29 +1,40 @@
 // What a warp does with a stage in shared memory: fragments into registers, products into its sums.
 #pragma once
 
-#include "gemm/configuration.cuh"
+#include "gemm/codebook.cuh"
 
 // sums[i][j]: the m16n8 tile i, j of the warp, laid out as mma leaves it: lane (r = lane/4, t = lane%4) holds rows r (first two) and
 // r + 8, columns 2t and 2t + 1.
 typedef f32 warp_sums[kRowTiles][kColumnTiles][4];
-
-struct warp_place {
-    int row, record;  // first row and first record of the warp inside the tile
-    int lane;
-    DIT_DEVICE warp_place()
-        : row(static_cast<int>(warp_index()) / WARPS_N * kRowTiles * 16),
-          record(static_cast<int>(warp_index()) % WARPS_N * (kColumnTiles / 2)),
-          lane(static_cast<int>(lane_index())) {}
-};
 
 // A k step of 16 input rows.
 DIT_DEVICE void load_rows(int stage, const warp_place& warp, int row_tile, int step, u32 (&a)[4]) {
     ldmatrix_x4(stage + (warp.row + row_tile * 16 + warp.lane % 16) * kRowPitch + step * kStepBytes + warp.lane / 16 * 16, a);
 }
 
-// A B step of two neighbouring n8 tiles, as it is stored.
-template <class T> DIT_DEVICE T load_fragment(int stage, const warp_place& warp, int pair, int read) {
-    return shared_load<T>(stage + kFragmentsAt + ((read * kRecords + warp.record + pair) * 32 + warp.lane) * static_cast<int>(sizeof(T)));
+// The four registers of an operand out of words that were loaded in another order. They are copied by an instruction that the assembler takes for
+// work: plain copies it makes anew for every product, up to three for each of them.
+DIT_DEVICE void gather_row(const warp_place& warp, u32 a0, u32 a1, u32 a2, u32 a3, u32 (&a)[4]) {
+    a[0] = byte_permute(a0, 0, warp.same), a[1] = byte_permute(a1, 0, warp.same);
+    a[2] = byte_permute(a2, 0, warp.same), a[3] = byte_permute(a3, 0, warp.same);
+}
+
+// The same of a unit whose columns are codewords: what the lane's own piece of K is in these rows.
+DIT_DEVICE void load_unit(int stage, const warp_place& warp, int row_tile, int unit, u32 (&a)[kUnitSteps][4]) {
+    if constexpr (!kPermuted) {
+        load_rows(stage, warp, row_tile, unit, a[0]);
+    } else {
+        const int upper = stage + (warp.row + row_tile * 16 + warp.lane / 4) * kRowPitch + unit * kUnitBytes + warp.lane % 4 * (kUnitBytes / 4);
+        const int lower = upper + 8 * kRowPitch;
+        if constexpr (kUnitSteps == 2) {
+            const u32x4 p = shared_load<u32x4>(upper), q = shared_load<u32x4>(lower);
+            gather_row(warp, p.x, q.x, p.y, q.y, a[0]);
+            gather_row(warp, p.z, q.z, p.w, q.w, a[1]);
+        } else {
+            const u32x2 p = shared_load<u32x2>(upper), q = shared_load<u32x2>(lower);
+            gather_row(warp, p.x, q.x, p.y, q.y, a[0]);
+        }
+    }
 }
 
 // b[j]: both registers of the warp's n8 tiles, for one k step of 16-byte lanes.
@@ -53,25 +64,35 @@ template <int steps> DIT_DEVICE void multiply_halves(int stage, const warp_place
 
 // ---- codes times codes ----
 
-// The codes of a k step; those of four bits are cut apart here: 3 instructions for 8 codes.
-DIT_DEVICE void load_codes(int stage, const warp_place& warp, int step, u32 (&b)[kColumnTiles][2]) {
-    if constexpr (FORMAT == kW4A8) {
+// The codes of k steps that are read at once; those of four bits are cut apart here: 3 instructions for 8 codes.
+DIT_DEVICE void load_codes(int stage, const warp_place& warp, [[maybe_unused]] const book_places& books, int read, u32 (&b)[kStepsPerRead][kColumnTiles][2]) {
+    if constexpr (kLookup) {
+        load_codewords(stage, warp, books, read, b);
+    } else if constexpr (FORMAT == kW4A8) {
 #pragma unroll
         for (int pair = 0; pair < kColumnTiles / 2; ++pair) {
-            const u32x2 v = load_fragment<u32x2>(stage, warp, pair, step);
-            b[2 * pair][0] = v.x & 0x0f0f0f0f, b[2 * pair][1] = v.x >> 4 & 0x0f0f0f0f;
-            b[2 * pair + 1][0] = v.y & 0x0f0f0f0f, b[2 * pair + 1][1] = v.y >> 4 & 0x0f0f0f0f;
+            const u32x2 v = load_fragment<u32x2>(stage, warp, pair, read);
+            b[0][2 * pair][0] = v.x & 0x0f0f0f0f, b[0][2 * pair][1] = v.x >> 4 & 0x0f0f0f0f;
+            b[0][2 * pair + 1][0] = v.y & 0x0f0f0f0f, b[0][2 * pair + 1][1] = v.y >> 4 & 0x0f0f0f0f;
         }
     } else {
-        load_columns(stage, warp, step, b);
+        load_columns(stage, warp, read, b[0]);
     }
 }
 
+DIT_DEVICE void multiply_codes(s32 (&sums)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+    if constexpr (kLookup)
+        mma_u8_s8(sums, a, b[0], b[1]);
+    else
+        mma_u8_u8(sums, a, b[0], b[1]);
+}
+
 // Integer sums start at the bits of 2^23 where conversion is slow (sm_80: 16 a cycle and multiprocessor): below 2^23 the bits of the
-// sum are then those of the float 2^23 + sum, and one subtraction converts. C# asks for it where no sum of a group can be larger.
-constexpr s32 kFirstSum = MAGIC ? 0x4b000000 : 0;
+// sum are then those of the float 2^23 + sum, and one subtraction converts. C# asks for it where no sum of a group can be larger. Codewords have
+// signs: there it is 1.5 2^23, and sums below 2^22.
+constexpr s32 kFirstSum = MAGIC ? (kLookup ? 0x4b400000 : 0x4b000000) : 0;
 DIT_DEVICE f32 sum_to_float(s32 sum) {
-    if constexpr (MAGIC != 0) return bits_float(static_cast<u32>(sum)) - 8388608.0f;
+    if constexpr (MAGIC != 0) return bits_float(static_cast<u32>(sum)) - (kLookup ? 12582912.0f : 8388608.0f);
     return static_cast<f32>(sum);
 }
 
@@ -82,9 +103,10 @@ DIT_DEVICE void clear(s32 (&sums)[kColumnTiles][4]) {
         for (int e = 0; e < 4; ++e) sums[j][e] = kFirstSum;
 }
 
-// Scales of a group, for the sums of a lane. Those of the columns stay in registers, but where codes are cut apart: that takes the room.
+// Scales of a group, for the sums of a lane. Those of the columns stay in registers, but where codes are cut apart: that takes the room. Columns of
+// codebooks have none here: theirs is the same for all groups, and waits for the epilogue.
 struct stage_scales {
-    static constexpr bool kKeepsColumns = FORMAT != kW4A8;
+    static constexpr bool kKeepsColumns = kGroupScales && FORMAT != kW4A8;
     f32x2 kept[kKeepsColumns ? kColumnTiles : 1];
     int columns_at, rows_at;
 
@@ -97,12 +119,13 @@ struct stage_scales {
         }
     }
 
-    // sums += s_a s_w (integer sums), three operations for each.
+    // sums += s_a s_w (integer sums), three operations for each, or two.
     DIT_DEVICE void promote(int row_tile, const s32 (&integers)[kColumnTiles][4], f32 (&sums)[kColumnTiles][4]) const {
         const f32 upper = shared_load<f32>(rows_at + row_tile * 64), lower = shared_load<f32>(rows_at + row_tile * 64 + 32);
 #pragma unroll
         for (int j = 0; j < kColumnTiles; ++j) {
-            const f32x2 column = kKeepsColumns ? kept[j] : shared_load<f32x2>(columns_at + j * 32);
+            f32x2 column = {1.0f, 1.0f};
+            if constexpr (kGroupScales) column = kKeepsColumns ? kept[j] : shared_load<f32x2>(columns_at + j * 32);
             sums[j][0] = fused_multiply_add(upper * column.x, sum_to_float(integers[j][0]), sums[j][0]);
             sums[j][1] = fused_multiply_add(upper * column.y, sum_to_float(integers[j][1]), sums[j][1]);
             sums[j][2] = fused_multiply_add(lower * column.x, sum_to_float(integers[j][2]), sums[j][2]);
@@ -113,24 +136,24 @@ struct stage_scales {
 
 // Groups that lie inside a stage: the columns of a group stay in registers while the row tiles pass by, so that integer sums are needed
 // for one row tile only and the warp's tile can be half as large again.
-DIT_DEVICE void multiply_whole_groups(int stage, const warp_place& warp, warp_sums& sums) {
-    constexpr int kSteps = kWholeGroups ? kGroupSteps : 1;
+DIT_DEVICE void multiply_whole_groups(int stage, const warp_place& warp, const book_places& books, warp_sums& sums) {
+    constexpr int kGroupReads = kWholeGroups ? kGroupSteps / kStepsPerRead : 1;
 #pragma unroll 1
     for (int group = 0; group < kStageGroups; ++group) {
-        u32 b[kSteps][kColumnTiles][2];
+        u32 b[kGroupReads][kStepsPerRead][kColumnTiles][2];
 #pragma unroll
-        for (int step = 0; step < kSteps; ++step) load_codes(stage, warp, group * kSteps + step, b[step]);
+        for (int read = 0; read < kGroupReads; ++read) load_codes(stage, warp, books, group * kGroupReads + read, b[read]);
         const stage_scales scales(stage, warp, group);
 #pragma unroll
         for (int i = 0; i < kRowTiles; ++i) {
             s32 integers[kColumnTiles][4];
             clear(integers);
 #pragma unroll
-            for (int step = 0; step < kSteps; ++step) {
-                u32 a[4];
-                load_rows(stage, warp, i, group * kSteps + step, a);
+            for (int step = 0; step < kGroupReads * kStepsPerRead; ++step) {
+                u32 a[kUnitSteps][4];
+                load_unit(stage, warp, i, group * kGroupReads * kStepsPerRead + step, a);
 #pragma unroll
-                for (int j = 0; j < kColumnTiles; ++j) mma_u8_u8(integers[j], a, b[step][j][0], b[step][j][1]);
+                for (int j = 0; j < kColumnTiles; ++j) multiply_codes(integers[j], a[0], b[step / kStepsPerRead][step % kStepsPerRead][j]);
             }
             scales.promote(i, integers, sums[i]);
         }
@@ -138,18 +161,21 @@ DIT_DEVICE void multiply_whole_groups(int stage, const warp_place& warp, warp_su
 }
 
 // A piece of a group that spans stages: integer sums stay in registers until the group's last stage.
-DIT_DEVICE void multiply_part_of_group(int stage, const warp_place& warp, s32 (&integers)[kRowTiles][kColumnTiles][4], bool last, warp_sums& sums) {
+DIT_DEVICE void multiply_part_of_group(int stage, const warp_place& warp, const book_places& books, s32 (&integers)[kRowTiles][kColumnTiles][4], bool last,
+                                       warp_sums& sums) {
 #pragma unroll
-    for (int step = 0; step < KSTEPS; ++step) {
-        u32 b[kColumnTiles][2];
-        load_codes(stage, warp, step, b);
+    for (int read = 0; read < kReads; ++read) {
+        u32 b[kStepsPerRead][kColumnTiles][2];
+        load_codes(stage, warp, books, read, b);
 #pragma unroll
-        for (int i = 0; i < kRowTiles; ++i) {
-            u32 a[4];
-            load_rows(stage, warp, i, step, a);
+        for (int step = 0; step < kStepsPerRead; ++step)
 #pragma unroll
-            for (int j = 0; j < kColumnTiles; ++j) mma_u8_u8(integers[i][j], a, b[j][0], b[j][1]);
-        }
+            for (int i = 0; i < kRowTiles; ++i) {
+                u32 a[kUnitSteps][4];
+                load_unit(stage, warp, i, read * kStepsPerRead + step, a);
+#pragma unroll
+                for (int j = 0; j < kColumnTiles; ++j) multiply_codes(integers[i][j], a[0], b[step][j]);
+            }
     }
     if (last) {
         const stage_scales scales(stage, warp, 0);
@@ -158,6 +184,27 @@ DIT_DEVICE void multiply_part_of_group(int stage, const warp_place& warp, s32 (&
             scales.promote(i, integers[i], sums[i]);
             clear(integers[i]);
         }
+    }
+}
+
+// ---- halves times codewords of halves ----
+
+DIT_DEVICE void multiply_codewords(int stage, const warp_place& warp, const book_places& books, warp_sums& sums) {
+#pragma unroll
+    for (int read = 0; read < kReads; ++read) {
+        u32 b[kStepsPerRead][kColumnTiles][2];
+        load_codewords(stage, warp, books, read, b);
+#pragma unroll
+        for (int unit = 0; unit < kStepsPerRead / kUnitSteps; ++unit)
+#pragma unroll
+            for (int i = 0; i < kRowTiles; ++i) {
+                u32 a[kUnitSteps][4];
+                load_unit(stage, warp, i, read * (kStepsPerRead / kUnitSteps) + unit, a);
+#pragma unroll
+                for (int step = 0; step < kUnitSteps; ++step)
+#pragma unroll
+                    for (int j = 0; j < kColumnTiles; ++j) mma_f16(sums[i][j], a[step], b[unit * kUnitSteps + step][j][0], b[unit * kUnitSteps + step][j][1]);
+            }
     }
 }
 

@@ -66,19 +66,27 @@ public sealed partial class CudaBackend
             QuantizedInput = from.Quantized,
             Activation = epilogue.Activation,
         };
+        // Groups that no tile holds whole pass through halves before their ranges are found; records that are decoded lie behind those.
+        var passesHalves = to.Activations is { } next && !GemmKernel.CanQuantizeOutput(product.Outputs, next);
+        var stride = CudaTensor.AlignedWidth(product.Outputs);
+        var halvesBytes = passesHalves ? (long)input.RowCount * stride * sizeof(ushort) : 0;
+        var scratch = passesHalves || product.Layout.IsDecoded ? Scratch(halvesBytes + product.DecodedBytes) : DevicePointer.Null;
+        if (product.Layout.IsDecoded)
+        {
+            problem = problem with { DecodedRecords = scratch + halvesBytes };
+            _kernels.Decode.Launch(Stream, product, problem.DecodedRecords);
+        }
+
         if (to.Activations is { } format)
         {
-            if (GemmKernel.CanQuantizeOutput(product.Outputs, format))
+            if (passesHalves)
             {
-                _kernels.Gemm.Launch(Stream, problem with { Epilogue = GemmEpilogue.Quantize, QuantizedOutput = to.Quantized, OutputFormat = format });
+                _kernels.Gemm.Launch(Stream, problem with { Epilogue = GemmEpilogue.Store, Output = scratch, OutputStride = stride });
+                _kernels.QuantizeRows.Launch(Stream, scratch, input.RowCount, product.Outputs, to.Quantized, format);
                 return;
             }
 
-            // Groups that no tile holds whole: halves first, then their ranges.
-            var stride = CudaTensor.AlignedWidth(product.Outputs);
-            var halves = Scratch((long)input.RowCount * stride * sizeof(ushort));
-            _kernels.Gemm.Launch(Stream, problem with { Epilogue = GemmEpilogue.Store, Output = halves, OutputStride = stride });
-            _kernels.QuantizeRows.Launch(Stream, halves, input.RowCount, product.Outputs, to.Quantized, format);
+            _kernels.Gemm.Launch(Stream, problem with { Epilogue = GemmEpilogue.Quantize, QuantizedOutput = to.Quantized, OutputFormat = format });
             return;
         }
 
@@ -288,6 +296,8 @@ public sealed partial class CudaBackend
         public NormModulateKernel NormModulate { get; } = new(library);
 
         public GemmKernel Gemm { get; } = new(library);
+
+        public DecodeKernel Decode { get; } = new(library);
 
         public QuantizeRowsKernel QuantizeRows { get; } = new(library);
 

@@ -72,7 +72,7 @@ public sealed class ModelQuantizer(Func<DiTWeights> open, IDiTBackend backend, i
         {
             var (layer, report) = Finished(weight) ?? packer.Pack(weight, plan.FormatOf(weight.Name).Weights!, plan.FormatOf(weight.Name).DynamicActivations);
             layers.Add(report);
-            progress?.Report(new QuantizeProgress("quantizing", "layers", layers.Count, plan.PackedLayers.Count()));
+            if (!finished.ContainsKey(weight.Name)) progress?.Report(new QuantizeProgress("quantizing", "layers", layers.Count, plan.PackedLayers.Count()));
             return layer;
         }
 

@@ -1,4 +1,5 @@
 using DiTRuntime.Models;
+using DiTRuntime.Quantization;
 
 namespace DiTRuntime.Cuda.Benchmarks;
 
@@ -37,6 +38,13 @@ public sealed record BenchSettings
 
     /// <summary>Group sizes of W8A8; the first is that of the other formats too.</summary>
     public IReadOnlyList<int> Groups { get; init; } = [128, 96, 144, 288];
+
+    /// <summary>Codebook formats: 2 bits, with floating-point and with quantized activations, 3 bits and 1 bit, and a codebook for every position.</summary>
+    internal IReadOnlyList<LayerFormat> Codebooks =>
+    [
+        new(new CodebookFormat(256, 4)), new(new CodebookFormat(256, 4), ActivationMode.Dynamic, Groups[0]), new(new CodebookFormat(64, 2)), new(new CodebookFormat(256, 8)),
+        new(new CodebookFormat(256, 8) { IsProduct = true }),
+    ];
 
     /// <summary>The side of a square product of halves, the roof of the operations.</summary>
     public int RoofSide { get; init; } = 8192;

@@ -23,7 +23,7 @@ internal static class KernelChecks
         LayerFormat[] formats =
         [
             LayerFormat.Dense, new(new GroupFormat(8, group), ActivationMode.Dynamic), new(new GroupFormat(4, group), ActivationMode.Dynamic),
-            new(new GroupFormat(8, group)), new(new GroupFormat(4, group)),
+            new(new GroupFormat(8, group)), new(new GroupFormat(4, group)), .. settings.Codebooks,
         ];
         List<KernelCheck> checks =
         [

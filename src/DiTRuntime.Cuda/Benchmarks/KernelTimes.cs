@@ -74,7 +74,7 @@ internal sealed partial class KernelTimes(IGpuDevice device, CudaBackend backend
         LayerFormat[] formats =
         [
             LayerFormat.Dense, .. settings.Groups.Select(size => new LayerFormat(new GroupFormat(8, size), ActivationMode.Dynamic)),
-            new(new GroupFormat(4, group), ActivationMode.Dynamic), new(new GroupFormat(4, group)),
+            new(new GroupFormat(4, group), ActivationMode.Dynamic), new(new GroupFormat(4, group)), .. settings.Codebooks,
         ];
         foreach (var (name, outputs, inputs) in layers)
         {
@@ -142,7 +142,7 @@ internal sealed partial class KernelTimes(IGpuDevice device, CudaBackend backend
     private CudaLinear Copy(ResourceList owned, LinearWeight weight, CudaLinear layer)
     {
         var buffer = device.Allocate(layer.ByteCount);
-        backend.Stream.Copy(layer.Device.Records, buffer.Pointer, layer.ByteCount);
+        backend.Stream.Copy(layer.Storage, buffer.Pointer, layer.ByteCount);
         return owned.Add(new CudaLinear(weight, layer.Layout, buffer));
     }
 

@@ -23,7 +23,10 @@ internal sealed class StepTimes(IGpuDevice device, IKernelCompiler compiler, Ben
     public IEnumerable<StepTime> Measure(CancellationToken cancellation, bool directly = true)
     {
         var group = settings.Groups[0];
-        LayerFormat[] formats = [LayerFormat.Dense, new(new GroupFormat(8, group), ActivationMode.Dynamic), new(new GroupFormat(4, group), ActivationMode.Dynamic)];
+        LayerFormat[] formats =
+        [
+            LayerFormat.Dense, new(new GroupFormat(8, group), ActivationMode.Dynamic), new(new GroupFormat(4, group), ActivationMode.Dynamic), .. settings.Codebooks.Take(2),
+        ];
         foreach (var (inputSize, batches) in settings.Images)
         {
             foreach (var format in formats)

@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Runtime.InteropServices;
 using DiTRuntime.Checkpoints;
 using DiTRuntime.Models;
 using DiTRuntime.Quantization;
@@ -16,6 +17,7 @@ internal sealed class SyntheticLayers
 
     private readonly Dictionary<(int Inputs, float Gain), float[]> _tables = [];
     private readonly Dictionary<(int Outputs, int Inputs, GroupFormat Format), (byte[] Codes, Half[] Scales, byte[] Zeros)> _groups = [];
+    private readonly Dictionary<(int Outputs, int Inputs, CodebookFormat Format), CodebookBytes> _books = [];
 
     /// <summary>A layer whose outputs are about as large as its inputs.</summary>
     /// <param name="name">Its name.</param>
@@ -26,6 +28,7 @@ internal sealed class SyntheticLayers
     public LinearWeight Make(string name, int outputs, int inputs, LayerFormat format, float gain = 1)
     {
         var bias = Values(outputs, 7, 0.02f);
+        if (format.Weights is CodebookFormat books) return Codebook(name, outputs, inputs, bias, format, books, gain);
         if (format.Weights is not GroupFormat groups) return new TableWeight(name, outputs, inputs, bias, Table(inputs, gain));
         var (codes, scales, zeros) = Groups(outputs, inputs, groups, gain);
         return new GroupWeight(name, outputs, inputs, bias, groups, codes, scales, zeros)
@@ -105,6 +108,39 @@ internal sealed class SyntheticLayers
         _groups.Add((outputs, inputs, format), group);
         return group;
     }
+
+    /// <summary>Codes of random codewords; q, k and v have a codebook each.</summary>
+    private CodebookWeight Codebook(string name, int outputs, int inputs, float[] bias, LayerFormat layer, CodebookFormat format, float gain)
+    {
+        if (!format.IsProduct && name.EndsWith("qkv", StringComparison.Ordinal)) format = format with { Parts = 3 };
+        if (!_books.TryGetValue((outputs, inputs, format), out var bytes)) _books.Add((outputs, inputs, format), bytes = MakeBooks(outputs, inputs, format, gain));
+        return new CodebookWeight(name, outputs, inputs, bias, format, bytes.Codes, bytes.Vectors, bytes.Table, bytes.Scales)
+        {
+            Activations = layer.Activations == ActivationMode.Float ? null : new ActivationFormat(layer.CodebookGroup),
+        };
+    }
+
+    private static CodebookBytes MakeBooks(int outputs, int inputs, CodebookFormat format, float gain)
+    {
+        var random = new Random(outputs ^ inputs);
+        var (rowBytes, row) = (format.RowBytes(inputs), new ushort[format.VectorsPerRow(inputs)]);
+        var codes = new byte[outputs * rowBytes];
+        for (var n = 0; n < outputs; n++)
+        {
+            for (var j = 0; j < row.Length; j++) row[j] = (ushort)random.Next(format.CodebookSize);
+            BitPacking.Pack(row, format.CodeBits, codes.AsSpan(n * rowBytes, rowBytes));
+        }
+
+        var entries = format.BookCount(inputs) * format.CodebookSize;
+        var vectors = Array.ConvertAll(Values((format.PoolSize == 0 ? entries : format.PoolSize) * format.VectorLength, 17, gain / MathF.Sqrt(inputs)), value => (Half)value);
+        var table = new byte[format.PoolSize == 0 ? 0 : entries * format.TableType.ByteSize()];
+        for (var i = 0; i < table.Length; i += format.TableType.ByteSize()) BitConverter.TryWriteBytes(table.AsSpan(i), (ushort)random.Next(Math.Min(format.PoolSize, 1 << 16)));
+        var scales = new Half[format.HasRowScales ? outputs : 0];
+        for (var i = 0; i < scales.Length; i++) scales[i] = (Half)(0.8f + 0.4f * random.NextSingle());
+        return new(new(codes), new(MemoryMarshal.AsBytes<Half>(vectors)), new(table), new(MemoryMarshal.AsBytes<Half>(scales)));
+    }
+
+    private sealed record CodebookBytes(StoredBytes Codes, StoredBytes Vectors, StoredBytes Table, StoredBytes Scales);
 
     /// <summary>A dense weight whose rows are stretches of one table.</summary>
     private sealed class TableWeight(string name, int outputs, int inputs, float[] bias, float[] table) : LinearWeight(name, outputs, inputs, bias)

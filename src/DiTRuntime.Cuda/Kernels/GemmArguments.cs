@@ -18,6 +18,9 @@ internal struct DeviceWeight
     public int GroupCount;
     public int Outputs;
     public int Inputs;
+    public int PartRecords;
+    public int BookCount;
+    public DevicePointer Books;
 }
 
 /// <summary>Mirrors <c>dit_gemm</c> in kernels/abi/gemm.h.</summary>

@@ -17,14 +17,23 @@ internal enum GemmFormat
 
     /// <summary>Halves times weights of half a byte, dequantized as they are read.</summary>
     W4A16 = 4,
+
+    /// <summary>Halves times codewords of halves, looked up as they are read.</summary>
+    LookupA16 = 5,
+
+    /// <summary>Activations of a byte times codewords of bytes with signs, looked up as they are read.</summary>
+    LookupA8 = 6,
 }
 
 /// <summary>Questions about formats.</summary>
 internal static class GemmFormats
 {
     /// <summary>Whether both factors are codes and their products integers.</summary>
-    public static bool IsInteger(this GemmFormat format) => format is GemmFormat.W8A8 or GemmFormat.W4A8;
+    public static bool IsInteger(this GemmFormat format) => format is GemmFormat.W8A8 or GemmFormat.W4A8 or GemmFormat.LookupA8;
 
     /// <summary>Whether the input is halves and the weight codes.</summary>
     public static bool IsWeightOnly(this GemmFormat format) => format is GemmFormat.W8A16 or GemmFormat.W4A16;
+
+    /// <summary>Whether the weight is codes of codebooks.</summary>
+    public static bool IsLookup(this GemmFormat format) => format is GemmFormat.LookupA16 or GemmFormat.LookupA8;
 }

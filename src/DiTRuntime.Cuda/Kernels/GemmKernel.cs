@@ -55,7 +55,7 @@ internal sealed class GemmKernel(KernelLibrary library)
         var halves = problem.InputStride == 0 ? (layer.Inputs + 7) / 8 * 8 : problem.InputStride;
         return new()
         {
-            Weight = layer.Device,
+            Weight = layer.Device(problem.DecodedRecords),
             Input = isInteger ? problem.QuantizedInput.Codes : problem.Input,
             InputScales = problem.QuantizedInput.Scales,
             InputCorrections = problem.QuantizedInput.Corrections,
@@ -77,6 +77,7 @@ internal sealed class GemmKernel(KernelLibrary library)
         var layer = problem.Layer;
         if (problem.InputStride % 8 != 0 || (problem.InputStride != 0 && problem.InputStride < layer.Inputs))
             throw new ArgumentException($"{layer.Name}: input rows are {problem.InputStride} halves apart, expected a multiple of 8 from {layer.Inputs} on", nameof(problem));
+        if (layer.Layout.IsDecoded && problem.DecodedRecords.Address == 0) throw new ArgumentException($"{layer.Name}: the layer must be decoded first", nameof(problem));
         if (problem.Input.Address % 16 != 0 || problem.Output.Address % 16 != 0)
             throw new ArgumentException($"{layer.Name}: input and output must be aligned to 16 bytes", nameof(problem));
         if (problem.Activation != Activation.None && problem.Epilogue is not (GemmEpilogue.Store or GemmEpilogue.Quantize))
@@ -91,9 +92,10 @@ internal sealed class GemmKernel(KernelLibrary library)
 
     /// <summary>What a kernel is compiled for.</summary>
     private readonly record struct Specialisation(
-        GemmFormat Format, int Group, GemmConfiguration Configuration, GemmEpilogue Epilogue, Activation Activation, bool IsFloat, bool IsMagic, int Outputs, int OutputGroup)
+        GemmFormat Format, int Group, GemmConfiguration Configuration, GemmEpilogue Epilogue, Activation Activation, bool IsFloat, bool IsMagic, int Outputs, int OutputGroup,
+        bool IsScaled, LookupSpecialisation? Lookup)
     {
-        /// <summary>Sums of a group below this convert by one subtraction where the hardware's conversion is slow.</summary>
+        /// <summary>Sums of a group below this convert by one subtraction where the hardware's conversion is slow; half of it where codewords have signs.</summary>
         private const long MagicLimit = 1 << 23;
 
         public static Specialisation Of(in GemmProblem problem, in GemmConfiguration configuration, int architecture)
@@ -102,8 +104,8 @@ internal sealed class GemmKernel(KernelLibrary library)
             var quantizes = problem.Epilogue == GemmEpilogue.Quantize;
             return new(
                 layer.Format, grid.Count == 1 ? 0 : grid.Size, configuration, problem.Epilogue, problem.Activation, problem.OutputIsFloat,
-                architecture == 80 && layer.Format.IsInteger() && (long)ActivationQuantizer.MaxCode * layer.MaxCode * grid.Size < MagicLimit,
-                quantizes ? layer.Outputs : 0, problem.OutputGroup);
+                architecture == 80 && layer.Format.IsInteger() && (long)ActivationQuantizer.MaxCode * layer.MaxCode * grid.Size < (layer.Format.IsLookup() ? MagicLimit / 2 : MagicLimit),
+                quantizes ? layer.Outputs : 0, problem.OutputGroup, layer.Layout.IsScaled, layer.Format.IsLookup() ? LookupSpecialisation.Of(layer.Layout.Books!, configuration) : null);
         }
 
         public KernelSpec ToSpec()
@@ -117,7 +119,19 @@ internal sealed class GemmKernel(KernelLibrary library)
             if (IsFloat) constants.Add(("OUTPUT_F32", 1));
             if (IsMagic) constants.Add(("MAGIC", 1));
             if (Epilogue == GemmEpilogue.Quantize) constants.AddRange([("OUTPUTS", Outputs), ("OUTPUT_GROUP", OutputGroup)]);
+            if (IsScaled) constants.Add(("SCALED", 1));
+            Lookup?.AddTo(constants);
             return new KernelSpec("gemm/gemm.cu", "gemm_kernel", [.. constants]);
         }
+    }
+
+    /// <summary>What a kernel that looks columns up is compiled for besides.</summary>
+    private readonly record struct LookupSpecialisation(int Codeword, int CodeBytes, int ReadSteps, int Book, int Copies, int TileBooks)
+    {
+        public static LookupSpecialisation Of(CodebookLayout books, in GemmConfiguration configuration) => new(
+            books.CodewordBytes, books.CodeBytes, books.ReadSteps, books.Format.CodebookSize, configuration.BookCopies, books.TileBooks(configuration.Tile.Columns));
+
+        public void AddTo(List<(string, int)> constants) => constants.AddRange(
+            [("CODEWORD", Codeword), ("CODE_BYTES", CodeBytes), ("READ_STEPS", ReadSteps), ("BOOK", Book), ("BOOK_COPIES", Copies), ("TILE_BOOKS", TileBooks)]);
     }
 }

@@ -32,6 +32,9 @@ internal readonly record struct GemmProblem
     /// <summary>W and b.</summary>
     public required CudaLinear Layer { get; init; }
 
+    /// <summary>Where the records of a layer lie that were decoded for this product.</summary>
+    public DevicePointer DecodedRecords { get; init; }
+
     /// <summary>The input of a layer in halves or weight-only: f16 [rows, <see cref="InputStride"/>], zero from K to the next multiple of 8; 16-byte aligned.</summary>
     public DevicePointer Input { get; init; }
 

@@ -33,10 +33,12 @@ internal sealed class LinearPacker : IDisposable
     public CudaLinear Pack(LinearWeight weight)
     {
         var layout = WeightLayout.Of(weight);
+        if (weight is CodebookWeight { Format.VectorLength: var d } && layout.Grid.Count > 1 && layout.Grid.Size % d != 0)
+            throw new ArgumentException($"{weight.Name}: activations in groups of {layout.Grid.Size}, vectors of {d}; a group is whole vectors", nameof(weight));
         if (layout.Format.IsInteger() && weight.Activations!.Grid(weight.Inputs).Size != layout.Grid.Size)
             throw new ArgumentException($"{weight.Name}: weights in groups of {layout.Grid.Size}, activations in groups of {weight.Activations.Grid(weight.Inputs).Size}; they must be equal", nameof(weight));
         var recordCount = WeightLayout.RecordCount(weight.Outputs);
-        var buffer = _device.Allocate((long)recordCount * layout.RecordBytes);
+        var buffer = _device.Allocate(layout.StoredBytes(weight.Outputs));
         try
         {
             if (_device.HoldsData) Upload(weight, layout, recordCount, buffer.Pointer);
@@ -60,31 +62,47 @@ internal sealed class LinearPacker : IDisposable
 
     private void Upload(LinearWeight weight, WeightLayout layout, int recordCount, DevicePointer destination)
     {
-        GrowStaging(layout.RecordBytes);
+        var recordBytes = layout.StoredRecordBytes;
+        GrowStaging(recordBytes);
         var half = _staging.Bytes.Length / 2;
-        var recordsAtOnce = half / layout.RecordBytes;
+        var recordsAtOnce = half / recordBytes;
+        var tables = weight is CodebookWeight codebook ? new CodebookTables(codebook, layout) : null;
         for (int first = 0, side = 0; first < recordCount; first += recordsAtOnce, side ^= 1)
         {
             var count = Math.Min(recordsAtOnce, recordCount - first);
             _copied[side].Synchronize();
-            PackRecords(weight, layout, first, count, side * half);
-            _stream.CopyToDevice(_staging, side * half, destination + (long)first * layout.RecordBytes, (long)count * layout.RecordBytes);
+            PackRecords(Packer, recordBytes, first, count, side * half);
+            _stream.CopyToDevice(_staging, side * half, destination + (long)first * recordBytes, (long)count * recordBytes);
             _stream.Record(_copied[side]);
         }
 
         _stream.Synchronize();
+        if (tables is not null) Upload(tables.Bytes, destination + (long)recordCount * recordBytes);
+
+        IRecordPacker Packer() => tables is null ? new RecordPacker(weight, layout) : new CodebookRecordPacker((CodebookWeight)weight, layout, tables);
     }
 
-    private void PackRecords(LinearWeight weight, WeightLayout layout, int first, int count, int stagingOffset)
+    private void Upload(ReadOnlySpan<byte> bytes, DevicePointer destination)
+    {
+        for (var at = 0; at < bytes.Length; at += _staging.Bytes.Length)
+        {
+            var piece = bytes.Slice(at, Math.Min(_staging.Bytes.Length, bytes.Length - at));
+            piece.CopyTo(_staging.Bytes);
+            _stream.CopyToDevice(_staging, 0, destination + at, piece.Length);
+            _stream.Synchronize();
+        }
+    }
+
+    private void PackRecords(Func<IRecordPacker> create, int recordBytes, int first, int count, int stagingOffset)
     {
         try
         {
             Parallel.For(
                 0, count,
-                () => new RecordPacker(weight, layout),
+                create,
                 (i, _, packer) =>
                 {
-                    packer.Pack((first + i) * WeightLayout.RecordRows, _staging.Bytes.Slice(stagingOffset + i * layout.RecordBytes, layout.RecordBytes));
+                    packer.Pack((first + i) * WeightLayout.RecordRows, _staging.Bytes.Slice(stagingOffset + i * recordBytes, recordBytes));
                     return packer;
                 },
                 _ => { });

@@ -5,7 +5,7 @@ using DiTRuntime.Quantization;
 namespace DiTRuntime.Cuda.Kernels;
 
 /// <summary>Packs sixteen rows of a weight into a record (kernels/abi/weight.h). One thread's.</summary>
-internal sealed class RecordPacker
+internal sealed class RecordPacker : IRecordPacker
 {
     private const int Rows = WeightLayout.RecordRows;
 
@@ -31,7 +31,7 @@ internal sealed class RecordPacker
         _corrections = new Half[Rows * layout.CorrectionSteps * 16];
     }
 
-    /// <summary>Packs the rows from <paramref name="firstRow"/> on; those beyond N are zero.</summary>
+    /// <inheritdoc/>
     public void Pack(int firstRow, Span<byte> record)
     {
         record.Clear();
@@ -48,7 +48,7 @@ internal sealed class RecordPacker
         {
             var scales = MemoryMarshal.Cast<byte, uint>(record[_layout.ScalesAt.._layout.BiasAt]);
             for (var row = 0; row < rowCount; row++) ReadCodes((GroupWeight)_weight, firstRow + row, row, scales);
-            WriteWords(MemoryMarshal.Cast<Half, uint>(_corrections), _layout.CorrectionSteps, MemoryMarshal.Cast<byte, uint>(record[_layout.CorrectionsAt.._layout.ScalesAt]));
+            Fragments.WriteWords(MemoryMarshal.Cast<Half, uint>(_corrections), _layout.CorrectionSteps, MemoryMarshal.Cast<byte, uint>(record[_layout.CorrectionsAt.._layout.ScalesAt]));
         }
 
         switch (_layout.Format)
@@ -56,7 +56,7 @@ internal sealed class RecordPacker
             case GemmFormat.W4A8: WriteNibbles(codes); break;
             case GemmFormat.W8A16: WritePairs(codes); break;
             case GemmFormat.W4A16: WriteNibblePairs(codes); break;
-            default: WriteWords(_rows, _layout.Steps, codes); break;
+            default: Fragments.WriteWords(_rows, _layout.Steps, codes); break;
         }
     }
 
@@ -98,17 +98,7 @@ internal sealed class RecordPacker
     private void WriteCorrections(int row, int group, float b, float c)
     {
         var target = _corrections.AsSpan((row * _layout.CorrectionSteps * 16) + 6 * group, 6);
-        var (high, low) = Split(b);
-        (target[0], target[1], target[2]) = (high, low, high);
-        (high, low) = Split(c);
-        (target[3], target[4], target[5]) = (high, low, high);
-    }
-
-    /// <summary>v as the sum of two halves, to 22 bits.</summary>
-    private (Half High, Half Low) Split(float v)
-    {
-        var high = (Half)v;
-        return Half.IsFinite(high) ? (high, (Half)(v - (float)high)) : throw TooLarge("the contribution of a group's zero point", v);
+        if (!Fragments.TrySplit(b, target[..3]) || !Fragments.TrySplit(c, target[3..])) throw TooLarge("the contribution of a group's zero point", Math.Abs(b) > Math.Abs(c) ? b : c);
     }
 
     private static int Sum(ReadOnlySpan<byte> codes)
@@ -116,28 +106,6 @@ internal sealed class RecordPacker
         var sum = 0;
         foreach (var code in codes) sum += code;
         return sum;
-    }
-
-    /// <summary>Rows of 32-byte steps as bytes: halves, or codes of a byte.</summary>
-    private static void WriteWords(ReadOnlySpan<uint> rows, int steps, Span<uint> target)
-    {
-        var rowWords = steps * 8;
-        for (var step = 0; step < steps; step++)
-        {
-            for (var r = 0; r < 8; r++)
-            {
-                var upper = rows.Slice(r * rowWords + step * 8, 8);
-                var lower = rows.Slice((r + 8) * rowWords + step * 8, 8);
-                var lanes = target.Slice((step * 32 + r * 4) * 4, 16);
-                for (var t = 0; t < 4; t++)
-                {
-                    lanes[4 * t] = upper[t];
-                    lanes[4 * t + 1] = upper[t + 4];
-                    lanes[4 * t + 2] = lower[t];
-                    lanes[4 * t + 3] = lower[t + 4];
-                }
-            }
-        }
     }
 
     private void WriteNibbles(Span<uint> target)

@@ -24,6 +24,7 @@ public sealed class CheckpointTensor
         _byteOffset = byteOffset;
         _shape = shape;
         _strides = strides ?? RowMajor(shape);
+        IsContiguous = strides is null || strides.AsSpan().SequenceEqual(RowMajor(shape));
         Name = name;
         Type = type;
         Count = shape.Aggregate(1, (product, extent) => checked(product * extent));
@@ -51,7 +52,7 @@ public sealed class CheckpointTensor
     public string ShapeText => "[" + string.Join(",", _shape) + "]";
 
     /// <summary>Whether the elements lie in row-major order without gaps.</summary>
-    public bool IsContiguous => _strides.AsSpan().SequenceEqual(RowMajor(_shape));
+    public bool IsContiguous { get; }
 
     /// <summary>The stored bytes of a contiguous tensor.</summary>
     /// <exception cref="InvalidOperationException">The tensor is a strided view.</exception>

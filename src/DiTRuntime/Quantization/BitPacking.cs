@@ -1,4 +1,6 @@
 using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics.X86;
 
 namespace DiTRuntime.Quantization;
@@ -11,6 +13,9 @@ public static class BitPacking
 
     /// <summary>The lowest bit of every byte.</summary>
     private const ulong EveryByte = 0x0101010101010101;
+
+    /// <summary>The lowest bit of every 16 bits.</summary>
+    private const ulong EveryShort = 0x0001000100010001;
 
     /// <summary>Bytes that so many codes take, the last byte filled up with zeros.</summary>
     public static int ByteCount(long codeCount, int bits) => checked((int)((codeCount * bits + 7) / 8));
@@ -67,8 +72,9 @@ public static class BitPacking
     public static void Unpack(ReadOnlySpan<byte> packed, int bits, long firstCode, Span<ushort> codes)
     {
         var bit = firstCode * bits;
+        var i = UnpackFours(packed, bits, ref bit, codes);
         var mask = (1u << bits) - 1;
-        for (var i = 0; i < codes.Length; i++, bit += bits)
+        for (; i < codes.Length; i++, bit += bits)
         {
             var at = (int)(bit >> 3);
             uint word = packed[at];
@@ -76,6 +82,27 @@ public static class BitPacking
             if (at + 2 < packed.Length) word |= (uint)packed[at + 2] << 16;
             codes[i] = (ushort)((word >> (int)(bit & 7)) & mask);
         }
+    }
+
+    /// <summary>Four codes at a time, as long as whole words can be read (of little-endian machines, as all are that .NET runs on); returns how many codes that were.</summary>
+    private static int UnpackFours(ReadOnlySpan<byte> packed, int bits, ref long bit, Span<ushort> codes)
+    {
+        // Four codes are 4·bits bits, so the shift into the first byte stays what it is, or alternates between two values four apart.
+        if ((int)(bit & 7 | (uint)(4 * bits) & 4) + 4 * bits > 64) return 0;
+        var whole = packed.Length < sizeof(ulong) ? 0 : Math.Min(codes.Length, ((packed.Length - sizeof(ulong) + 1) * 8L - bit + 4 * bits - 1) / (4 * bits) * 4);
+        ref var source = ref MemoryMarshal.GetReference(packed);
+        ref var target = ref MemoryMarshal.GetReference(codes);
+        var mask = EveryShort * ((1ul << bits) - 1);
+        var i = 0;
+        var at = bit;
+        for (; i + 4 <= whole; i += 4, at += 4 * bits)
+        {
+            var word = Unsafe.ReadUnaligned<ulong>(ref Unsafe.Add(ref source, (nint)(at >> 3))) >> (int)(at & 7);
+            Unsafe.WriteUnaligned(ref Unsafe.As<ushort, byte>(ref Unsafe.Add(ref target, i)), Bmi2.X64.IsSupported ? Bmi2.X64.ParallelBitDeposit(word, mask) : SpreadFour(word, bits));
+        }
+
+        bit = at;
+        return i;
     }
 
     /// <summary>Unpacks codes of at most a byte from the first on, eight at a time.</summary>
@@ -121,5 +148,13 @@ public static class BitPacking
         ulong bytes = 0;
         for (var i = 0; i < Step; i++) bytes |= ((word >> (bits * i)) & ((1ul << bits) - 1)) << (8 * i);
         return bytes;
+    }
+
+    /// <summary>Four codes of b bits in 16 bits each.</summary>
+    private static ulong SpreadFour(ulong word, int bits)
+    {
+        ulong codes = 0;
+        for (var i = 0; i < 4; i++) codes |= ((word >> (bits * i)) & ((1ul << bits) - 1)) << (16 * i);
+        return codes;
     }
 }

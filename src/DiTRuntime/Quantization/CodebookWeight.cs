@@ -60,7 +60,8 @@ public sealed class CodebookWeight : LinearWeight
         }
 
         return new CodebookWeight(
-            name, outputs, inputs, bias is null ? null : StoredFloats.Round(bias), format, new(packed), new(MemoryMarshal.AsBytes<Half>(vectors).ToArray()), new(numbers), new(MemoryMarshal.AsBytes<Half>(rowScales).ToArray()))
+            name, outputs, inputs, bias is null ? null : StoredFloats.Round(bias), format,
+            new(packed), new(MemoryMarshal.AsBytes<Half>(vectors)), new(numbers), new(MemoryMarshal.AsBytes<Half>(rowScales)))
         {
             Activations = activations,
         };
@@ -165,19 +166,4 @@ public sealed class CodebookWeight : LinearWeight
         PackedTensors.Scales => _rowScales.Bytes,
         _ => throw new ArgumentException($"{Name}{suffix} is no tensor of a codebook weight", nameof(suffix)),
     };
-}
-
-/// <summary>Bytes in memory, or of a tensor in the mapped file.</summary>
-internal readonly struct StoredBytes
-{
-    private readonly byte[]? _memory;
-    private readonly CheckpointTensor? _tensor;
-
-    public StoredBytes(byte[] memory) => _memory = memory;
-
-    public StoredBytes(CheckpointTensor? tensor) => _tensor = tensor;
-
-    public ReadOnlySpan<byte> Bytes => _tensor is null ? _memory : _tensor.Bytes;
-
-    public StoredBytes ToMemory() => new(Bytes.ToArray());
 }

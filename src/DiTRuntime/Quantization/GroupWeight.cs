@@ -6,10 +6,8 @@ namespace DiTRuntime.Quantization;
 /// <summary>A weight of 2 to 8 bits with a scale and a zero point per row and group: w = s(q − Z).</summary>
 public sealed class GroupWeight : LinearWeight
 {
-    private readonly CheckpointTensor? _codes;
-    private readonly CheckpointTensor? _scales;
-    private readonly byte[] _ownCodes = [];
-    private readonly Half[] _ownScales = [];
+    private readonly StoredBytes _codes;
+    private readonly StoredBytes _scales;
 
     /// <summary>A weight that stays in the mapped file.</summary>
     /// <param name="name">The layer's name in the official layout.</param>
@@ -22,10 +20,8 @@ public sealed class GroupWeight : LinearWeight
     /// <param name="zeros"><c>zero</c> U8, N·G codes packed without gaps.</param>
     public GroupWeight(
         string name, int outputs, int inputs, float[]? bias, GroupFormat format, CheckpointTensor codes, CheckpointTensor scales, CheckpointTensor zeros)
-        : this(name, outputs, inputs, bias, format, zeros.Bytes)
+        : this(name, outputs, inputs, bias, format, new(codes), new(scales), zeros.Bytes)
     {
-        _codes = codes;
-        _scales = scales;
     }
 
     /// <summary>A weight in memory, as a calibrator makes it.</summary>
@@ -38,16 +34,14 @@ public sealed class GroupWeight : LinearWeight
     /// <param name="scales">[N, G].</param>
     /// <param name="zeros">N·G codes packed without gaps.</param>
     public GroupWeight(string name, int outputs, int inputs, float[]? bias, GroupFormat format, byte[] codes, Half[] scales, byte[] zeros)
-        : this(name, outputs, inputs, bias, format, zeros)
+        : this(name, outputs, inputs, bias, format, new StoredBytes(codes), new StoredBytes(MemoryMarshal.AsBytes<Half>(scales)), zeros)
     {
-        _ownCodes = codes;
-        _ownScales = scales;
     }
 
-    private GroupWeight(string name, int outputs, int inputs, float[]? bias, GroupFormat format, ReadOnlySpan<byte> zeros)
+    private GroupWeight(string name, int outputs, int inputs, float[]? bias, GroupFormat format, StoredBytes codes, StoredBytes scales, ReadOnlySpan<byte> zeros)
         : base(name, outputs, inputs, bias)
     {
-        Format = format;
+        (Format, _codes, _scales) = (format, codes, scales);
         Zeros = new byte[outputs * Grid.Count];
         BitPacking.Unpack(zeros, format.Bits, Zeros);
     }
@@ -59,10 +53,10 @@ public sealed class GroupWeight : LinearWeight
     public GroupGrid Grid => Format.Grid(Inputs);
 
     /// <summary>q [N, ⌈K·bits/8⌉], packed.</summary>
-    public ReadOnlySpan<byte> Codes => _codes is null ? _ownCodes : _codes.Bytes;
+    public ReadOnlySpan<byte> Codes => _codes.Bytes;
 
     /// <summary>s [N, G].</summary>
-    public ReadOnlySpan<Half> Scales => _scales is null ? _ownScales : MemoryMarshal.Cast<byte, Half>(_scales.Bytes);
+    public ReadOnlySpan<Half> Scales => MemoryMarshal.Cast<byte, Half>(_scales.Bytes);
 
     /// <summary>Z [N, G], unpacked.</summary>
     public byte[] Zeros { get; }
@@ -75,7 +69,7 @@ public sealed class GroupWeight : LinearWeight
     {
         var zeros = new byte[Format.ZeroBytes(Outputs, Inputs)];
         BitPacking.Pack(Zeros, Format.Bits, zeros);
-        return new(Name, Outputs, Inputs, Bias, Format, Codes.ToArray(), Scales.ToArray(), zeros) { Activations = Activations };
+        return new(Name, Outputs, Inputs, Bias, Format, _codes.ToMemory(), _scales.ToMemory(), zeros) { Activations = Activations };
     }
 
     /// <inheritdoc/>

@@ -28,7 +28,7 @@ public sealed class PackedLayer
     /// <param name="inputs">K.</param>
     /// <param name="format">Bits and groups.</param>
     /// <param name="codes">q [N, K], one a byte, each below 2^bits.</param>
-    /// <param name="scales">s [N, G], positive and finite; taken over, not copied.</param>
+    /// <param name="scales">s [N, G], positive and finite.</param>
     /// <param name="zeros">Z [N, G], one a byte.</param>
     /// <param name="bias">b [N], or null.</param>
     /// <param name="activations">How the input is quantized: in the weight's groups, or not at all.</param>

@@ -63,6 +63,32 @@ internal sealed class RandomWeights : IDisposable
             Bytes("layer.zero", ElementType.U8, zeros, zeros.Length)) { Activations = activations };
     }
 
+    /// <summary>Random codes and codebooks, some of their values subnormal; with W as a plain loop over them has it, before the codebooks' rounding to 8 bits.</summary>
+    public (CodebookWeight Weight, float[] Values) Codebook(int outputs, int inputs, CodebookFormat format, ActivationFormat? activations = null)
+    {
+        var (k, d) = (format.CodebookSize, format.VectorLength);
+        var (rowVectors, books) = (inputs / d, format.IsProduct ? inputs / d : format.Parts);
+        var codes = new ushort[outputs * rowVectors];
+        for (var i = 0; i < codes.Length; i++) codes[i] = (ushort)_random.Next(k);
+        var vectors = Values((format.PoolSize == 0 ? books * k : format.PoolSize) * d, 0.1f).Select((v, i) => (Half)(i % 11 == 5 ? v * 1e-4f : v)).ToArray();
+        uint[] table = [.. Enumerable.Range(0, format.PoolSize == 0 ? 0 : books * k).Select(_ => (uint)_random.Next(format.PoolSize))];
+        Half[]? scales = format.HasRowScales ? [.. Values(outputs).Select(v => (Half)(1.5f + v))] : null;
+        var values = new float[outputs * inputs];
+        for (var n = 0; n < outputs; n++)
+            for (var i = 0; i < inputs; i++)
+            {
+                var entry = (format.IsProduct ? i / d : n / (outputs / books)) * k + codes[n * rowVectors + i / d];
+                var vector = format.PoolSize == 0 ? entry : (int)table[entry];
+                values[n * inputs + i] = (float)vectors[vector * d + i % d] * (scales is null ? 1 : (float)scales[n]);
+            }
+
+        var packed = CodebookWeight.Pack("layer", outputs, inputs, Values(outputs), format, codes, vectors, table, scales);
+        StoredBytes Stored(string suffix, ElementType type, ReadOnlySpan<byte> bytes) => new(bytes.IsEmpty ? null : Bytes("layer" + suffix, type, bytes.ToArray(), bytes.Length / type.ByteSize()));
+        return (new CodebookWeight(
+            "layer", outputs, inputs, packed.Bias, format, Stored(".codes", ElementType.U8, packed.Codes), Stored(".codebook", ElementType.F16, MemoryMarshal.AsBytes(packed.Vectors)),
+            Stored(".table", format.TableType, packed.Table), Stored(".scale", ElementType.F16, MemoryMarshal.AsBytes(packed.RowScales))) { Activations = activations }, values);
+    }
+
     public void Dispose()
     {
         foreach (var file in _files) file.Dispose();

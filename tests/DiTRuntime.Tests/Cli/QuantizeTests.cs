@@ -26,6 +26,36 @@ public sealed class QuantizeTests
         CliRunner.Run("generate", "--model", folder["q.safetensors"], "--class-labels", "1", "--steps", "2", "--latents-only", "--out", folder["l.safetensors"]).Succeeded();
     }
 
+    [TestCase("kmeans", "--wbits", "3", "w3a16 k64 d2")]
+    [TestCase("kmeans", "--k", "64", "--d", "4", "--layout", "product", "--row-scales", "on", "w1a16 pq k16 d4")]
+    [TestCase("gptvq", "--k", "16", "--d", "2", "--row-scales", "on", "w2a16 k16 d2")]
+    [TestCase("kmeans", "--k", "16", "--d", "4", "--pack-all", "w1a16 k16 d4")]
+    public void Codebooks_become_a_packed_file_that_runs(string method, params string[] rest)
+    {
+        using var folder = new TemporaryFolder();
+
+        var json = JsonDocument.Parse(CliRunner.Run([.. s_tiny, "--method", method, .. rest[..^1], "--samples", "3", "--json", "-o", folder["q.safetensors"]]).Succeeded().Out).RootElement;
+
+        var again = CliRunner.Run([.. s_tiny, "--method", method, .. rest[..^1], "--samples", "3", "--threads", "1", "-o", folder["again.safetensors"]]).Succeeded();
+        Assert.That(json.GetProperty("layers").EnumerateArray().Select(layer => layer.GetProperty("format").GetString()), Does.Contain(rest[^1]));
+        Assert.That(json.GetProperty("method").GetProperty("row_scales").GetBoolean(), Is.EqualTo(rest.Contains("--row-scales")));
+        Assert.That(File.ReadAllBytes(folder["again.safetensors"]), Is.EqualTo(File.ReadAllBytes(folder["q.safetensors"])), "one thread as all");
+        Assert.That(again.Out, Does.Contain(rest[^1]));
+        CliRunner.Run("generate", "--model", folder["q.safetensors"], "--class-labels", "1", "--steps", "2", "--latents-only", "--backend", "cpu", "--out", folder["l.safetensors"]).Succeeded();
+    }
+
+    [TestCase("gptvq", "--group-size", "32", "w1a8 k16 d4")]
+    [TestCase("kmeans", "--activations", "static", "w1a8 k16 d4 static")]
+    public void Codebooks_take_quantized_activations_too(string method, string flag, string value, string expected)
+    {
+        using var folder = new TemporaryFolder();
+
+        var run = CliRunner.Run([.. s_tiny, "--method", method, "--k", "16", "--d", "4", "--abits", "8", flag, value, "--samples", "3", "-o", folder["q.safetensors"]]).Succeeded();
+
+        Assert.That(run.Out, Does.Contain(expected).And.Contain("w1a16 k16 d4"), "adaLN stays in floating point");
+        Assert.That(CliRunner.Run("inspect", folder["q.safetensors"]).Succeeded().Out, Does.Contain(expected));
+    }
+
     [Test]
     public void The_table_names_every_layer_and_the_sums()
     {

@@ -143,7 +143,8 @@ internal sealed partial class AbiLayoutTests
     }
 
     private static Type TypeOf(string name) =>
-        s_assembly.GetType("DiTRuntime.Cuda.Kernels." + name) ?? throw new AssertionException($"no struct {name} in DiTRuntime.Cuda.Kernels");
+        s_assembly.GetType("DiTRuntime.Cuda.Kernels." + name) ?? s_assembly.GetType("DiTRuntime.Cuda.Kernels.Training." + name)
+        ?? throw new AssertionException($"no struct {name} in DiTRuntime.Cuda.Kernels");
 
     [GeneratedRegex(@"//[^\n]*|/\*.*?\*/", RegexOptions.Singleline)]
     private static partial Regex Comment();

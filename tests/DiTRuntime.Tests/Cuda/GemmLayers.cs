@@ -175,6 +175,7 @@ internal static class GemmRun
     public static GemmTile SmallTile { get; } = new(64, 64, 2, 2);
 
     private static GemmKernel? s_kernel;
+    private static DecodeKernel? s_decoder;
 
     public static GemmKernel Kernel => s_kernel ??= new GemmKernel(TestDevice.Library);
 
@@ -202,7 +203,9 @@ internal static class GemmRun
         var kernel = architecture == 0 ? Kernel : new GemmKernel(TestDevice.Library) { Architecture = architecture };
         var count = problem.Rows * problem.Layer.Outputs;
         using var output = TestDevice.Zeroed(count * sizeof(float));
-        kernel.Launch(TestDevice.Stream, problem with { Output = output.Pointer, OutputIsFloat = true }, configuration);
+        using var decoded = TestDevice.Device.Allocate(Math.Max(16, problem.Layer.DecodedBytes));
+        if (problem.Layer.Layout.IsDecoded) (s_decoder ??= new DecodeKernel(TestDevice.Library)).Launch(TestDevice.Stream, problem.Layer, decoded.Pointer);
+        kernel.Launch(TestDevice.Stream, problem with { Output = output.Pointer, OutputIsFloat = true, DecodedRecords = decoded.Pointer }, configuration);
         return TestDevice.Download<float>(output, count);
     }
 }

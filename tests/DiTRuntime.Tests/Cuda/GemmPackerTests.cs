@@ -18,7 +18,7 @@ internal sealed class GemmPackerTests
         var layout = layer.Layout;
         Assert.That(layer.ByteCount, Is.EqualTo(69L * layout.RecordBytes).And.GreaterThan(4 << 20));
         using var copy = TestDevice.Device.Allocate(layer.ByteCount);
-        TestDevice.Stream.Copy(layer.Device.Records, copy.Pointer, layer.ByteCount);
+        TestDevice.Stream.Copy(layer.Storage, copy.Pointer, layer.ByteCount);
         var bytes = TestDevice.Download<byte>(copy, (int)layer.ByteCount);
         var record = new byte[layout.RecordBytes];
         var one = new RecordPacker(weight, layout);

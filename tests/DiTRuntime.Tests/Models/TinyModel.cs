@@ -10,12 +10,14 @@ internal sealed class TinyModel : IDisposable
 {
     public static readonly string[] Layouts = ["official.pt", "train.pt", "official.safetensors", "diffusers", "diffusers/transformer"];
 
+    private readonly DiTWeights _weights;
+
     public TinyModel(IDiTBackend backend, string layout = "official.safetensors", Compatibility compatibility = Compatibility.Official)
     {
         Backend = backend;
         // The flat state dicts name no head count, and no published model has this size.
-        using var weights = DiTWeightsLoader.Load(Path.Combine(TestFiles.Golden("tiny"), layout), new DiTLoadOptions { HeadCount = 2 });
-        Model = new DiTModel(weights, backend, compatibility);
+        _weights = DiTWeightsLoader.Load(Path.Combine(TestFiles.Golden("tiny"), layout), new DiTLoadOptions { HeadCount = 2 });
+        Model = new DiTModel(_weights, backend, compatibility);
     }
 
     public static GoldenTensors Expected { get; } = GoldenTensors.Load(TestFiles.Golden("tiny/expected.safetensors"));
@@ -78,6 +80,7 @@ internal sealed class TinyModel : IDisposable
     public void Dispose()
     {
         Model.Dispose();
+        _weights.Dispose();
         Backend.Dispose();
     }
 }

@@ -15,7 +15,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
     /// <summary>Output columns of a task that stores floats, where there are enough of them for all threads.</summary>
     private const int FloatColumns = 6 * IntegerPanel.Width;
 
-    private void RunGroupLinear(CpuActivations input, CpuGroupLinear layer, in Epilogue epilogue, Tensor output)
+    private void RunGroupLinear(CpuActivations input, CpuPackedLinear layer, in Epilogue epilogue, Tensor output)
     {
         switch (IntegerPath)
         {
@@ -34,7 +34,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         }
     }
 
-    private void RunGroupLinear<TDot>(CpuActivations input, CpuGroupLinear layer, in Epilogue epilogue, Tensor output)
+    private void RunGroupLinear<TDot>(CpuActivations input, CpuPackedLinear layer, in Epilogue epilogue, Tensor output)
         where TDot : struct, IDotProduct
     {
         var quantized = output as CpuActivations;
@@ -63,7 +63,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
     {
         public ActivationTarget Input;
         public int RowCount;
-        public CpuGroupLinear Layer;
+        public CpuPackedLinear Layer;
         public int ColumnCount;
         public int TaskRows;
         public Activation Activation;
@@ -73,9 +73,9 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         /// <summary>Panels whose outputs wait for the others of their group; floats are stored one by one.</summary>
         public readonly int PanelsHeld => Quantized.Codes == null ? 1 : DivideUp(ColumnCount, IntegerPanel.Width);
 
-        /// <summary>Outputs; then the weights' panel and its terms, or a row to be quantized.</summary>
+        /// <summary>Outputs; then the weights' panel, its terms and what making it takes, or a row to be quantized.</summary>
         public readonly int ScratchBytes =>
-            checked((PanelsHeld * (TaskRows + TDot.TileRows) + PanelsHeld + 4) * IntegerPanel.Width * sizeof(float) + PanelBytes);
+            checked((PanelsHeld * (TaskRows + TDot.TileRows) + PanelsHeld + 4) * IntegerPanel.Width * sizeof(float) + PanelBytes + Layer.ScratchBytes);
 
         private readonly int PanelBytes => (Layer.Grid.Size + 3) / 4 * 4 * IntegerPanel.Width;
 
@@ -105,19 +105,20 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         {
             var panel = (sbyte*)work;
             var columnScales = (float*)(work + PanelBytes);
+            var scratch = (byte*)(columnScales + 3 * IntegerPanel.Width);
             var terms = new GroupTerms
             {
                 ColumnScales = columnScales,
                 ColumnZeros = (int*)columnScales + IntegerPanel.Width,
                 ColumnSums = (int*)columnScales + 2 * IntegerPanel.Width,
-                HasColumnZeros = PanelUnpacker.LeavesZeros(Layer.Bits),
+                HasColumnZeros = Layer.LeavesZeros,
             };
             new Span<float>(outputs, DivideUp(rows, TDot.TileRows) * TDot.TileRows * IntegerPanel.Width).Clear();
             for (var group = 0; group < Layer.Grid.Count; group++)
             {
                 var start = Layer.Grid.Start(group);
                 var quads = DivideUp(Layer.Grid.Length(group), 4);
-                PanelUnpacker.Unpack(Layer, firstColumn, group, panel, columnScales, terms.ColumnZeros, terms.ColumnSums);
+                Layer.FillIntegers(firstColumn, group, panel, columnScales, terms.ColumnZeros, terms.ColumnSums, scratch);
                 var codes = Input.Codes + (long)firstRow * Input.CodeStride + start;
                 var at = group * Input.RowStride + firstRow;
                 // The last tile may reach into rows that are not its own, or into the padding; what those give is never stored.

@@ -20,12 +20,12 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         TensorCheck.Linear(this, input, layer, epilogue, output);
         if (input is CpuActivations quantized)
         {
-            RunGroupLinear(quantized, TensorCheck.Prepared<CpuGroupLinear>(layer), epilogue, output);
+            RunGroupLinear(quantized, TensorCheck.Prepared<CpuPackedLinear>(layer), epilogue, output);
         }
         else
         {
             var floats = Staging(output);
-            if (layer is CpuGroupLinear packed) RunWeightOnly(Floats(input), input.RowCount, packed, epilogue, floats);
+            if (layer is CpuPackedLinear packed) RunWeightOnly(Floats(input), input.RowCount, packed, epilogue, floats);
             else RunLinear(Floats(input), input.RowCount, TensorCheck.Prepared<CpuLinear>(layer), epilogue, floats);
             FinishStaging(floats, output);
         }

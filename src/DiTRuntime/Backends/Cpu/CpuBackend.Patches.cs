@@ -13,7 +13,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         var patchSide = TensorCheck.PatchEmbed(this, latents, imageOfSample, projection, positions, tokens);
         var rowCount = tokens.RowCount;
         var patches = Grow(ref _patches, (long)rowCount * projection.Inputs * sizeof(float));
-                var job = new GatherPatchesJob
+        var job = new GatherPatchesJob
         {
             Latents = Floats(latents),
             ImageOfSample = Integers(imageOfSample),
@@ -27,7 +27,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             Width = tokens.RowLength,
         };
         Pool.Run(job, tokens.Shape[0]);
-        if (projection is CpuGroupLinear packed) RunWeightOnly(patches.Floats, rowCount, packed, Epilogue.Residual, tokens);
+        if (projection is CpuPackedLinear packed) RunWeightOnly(patches.Floats, rowCount, packed, Epilogue.Residual, tokens);
         else RunLinear(patches.Floats, rowCount, TensorCheck.Prepared<CpuLinear>(projection), Epilogue.Residual, tokens);
         KeepAlive(latents, imageOfSample, projection, positions, tokens);
     }

@@ -10,6 +10,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
     public override PreparedLinear Prepare(LinearWeight weight, LinearUse use = LinearUse.Linear)
     {
         if (weight is GroupWeight group) return new CpuGroupLinear(group);
+        if (weight is CodebookWeight books) return new CpuCodebookLinear(books);
         var panelCount = DivideUp(weight.Outputs, PanelWidth);
         var panels = new NativeBuffer((long)panelCount * weight.Inputs * PanelWidth * sizeof(float));
         var bias = PadBias(weight.Bias, panelCount);

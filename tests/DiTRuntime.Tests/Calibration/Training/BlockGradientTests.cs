@@ -84,9 +84,7 @@ internal sealed class BlockGradientTests
         using var weights = DiTWeightsLoader.Load(Path.Combine(TestFiles.Golden("tiny"), "official.safetensors"), new DiTLoadOptions { HeadCount = 2 });
         float[] before = [];
         var seen = 0;
-        // Small tokens, whose variance an epsilon of 1e-5 is not lost in.
-        var latents = Array.ConvertAll(TinyModel.Expected.F32("forward.x"), v => v * 1e-3f);
-        tiny.Forward(latents, TinyModel.Integers("forward.t"), TinyModel.Integers("forward.y"), (block, tokens) =>
+        tiny.Forward(TinyModel.Expected.F32("forward.x"), TinyModel.Integers("forward.t"), TinyModel.Integers("forward.y"), (block, tokens) =>
         {
             var output = tiny.Read(tokens);
             if (block >= 0)
@@ -98,6 +96,23 @@ internal sealed class BlockGradientTests
             before = output;
         });
         Assert.That(seen, Is.EqualTo(2));
+    }
+
+    [TestCase(Compatibility.Official, 1e-6)]
+    [TestCase(Compatibility.Diffusers, 1e-5)]
+    public void Norm_of_small_tokens_shows_the_epsilon_and_a_missing_bias_is_zero(Compatibility compatibility, double epsilon)
+    {
+        var config = Config(24, 1, 96, 2);
+        using var random = new RandomWeights(83);
+        var layers = Layers(config, random);
+        // Attention adds nothing, so that the tokens reach the second norm with a variance of 3e-6.
+        layers[TrainingBlock.Projection] = new RecordingLayer(24, 24, new float[24 * 24], null);
+        var (x, condition) = (random.Values(Samples * 24, 3e-3f), random.Values(Samples * 24));
+        var run = Run(config, layers, x, condition, x, threads: 1, compatibility: compatibility);
+        var expected = new DoubleStudent(config, epsilon, Samples).Block(
+            Array.ConvertAll(layers, layer => DoublePrecision.Of(layer.Weight)), Array.ConvertAll(layers, layer => DoublePrecision.Of(layer.Bias ?? new float[24])),
+            DoublePrecision.Of(condition), DoublePrecision.Of(x));
+        Assert.That(DoublePrecision.Error(run.Output, expected), Is.LessThan(Tolerance));
     }
 
     [Test]
@@ -131,12 +146,18 @@ internal sealed class BlockGradientTests
             new RecordingLayer(shape.Item1, shape.Item2, random.Values(shape.Item1 * shape.Item2, 1.5f / MathF.Sqrt(shape.Item2)), random.Values(shape.Item1, 0.5f)))];
     }
 
-    private static BlockRun Run(DiTConfig config, RecordingLayer[] layers, float[] x, float[] condition, float[] dy, int threads, int bits = 0)
+    private static BlockRun Run(DiTConfig config, RecordingLayer[] layers, float[] x, float[] condition, float[] dy, int threads, int bits = 0, Compatibility compatibility = Compatibility.Diffusers)
     {
         using var backend = CpuBackend.Create(new CpuOptions(threads, bits));
         using var block = new TrainingBlock(backend, config);
-        using var gradient = new BlockGradient(backend, config, Compatibility.Diffusers, Samples);
-        for (var layer = 0; layer < layers.Length; layer++) block.Load(layer, layers[layer]);
+        using var gradient = new BlockGradient(backend, config, compatibility, Samples);
+        foreach (var (layer, source) in layers.Index())
+        {
+            // What another block left.
+            block.Load(layer, new RecordingLayer(source.Outputs, source.Inputs, new float[source.Weight.Length], [.. Enumerable.Repeat(1f, source.Outputs)]));
+            block.Load(layer, source);
+        }
+
         using var input = Upload(backend, x, Samples, config.TokenCount, config.HiddenSize);
         using var output = Upload(backend, x, Samples, config.TokenCount, config.HiddenSize);
         using var silu = Upload(backend, condition, Samples, config.HiddenSize);

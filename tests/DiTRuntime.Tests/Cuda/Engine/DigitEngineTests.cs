@@ -14,7 +14,7 @@ internal sealed class DigitEngineTests
     private const int Steps = 6;
 
     [Test]
-    public void Images_are_those_of_the_cpu([Values("f16", "w8a8-g96", "w4a8-g96", "w4a16-g96")] string format)
+    public void Images_are_those_of_the_cpu([Values("f16", "w8a8-g96", "w4a8-g96", "w4a16-g96", "k256-d4-all", "k256-d4-a8-g96", "k256-d3")] string format)
     {
         using var cpu = CpuBackend.Create(new CpuOptions(2));
         var expected = Sample(cpu, format, [0, 1], [3, 7]);
@@ -24,7 +24,7 @@ internal sealed class DigitEngineTests
     }
 
     [Test]
-    public void An_image_has_the_same_bits_alone_and_among_five([Values("f16", "w4a8-g96")] string format)
+    public void An_image_has_the_same_bits_alone_and_among_five([Values("f16", "w4a8-g96", "k256-d4-all")] string format)
     {
         using var engine = EmulatedEngine.Create();
         var together = Sample(engine, format, [0, 1, 2, 3, 4], [3, 7, 3, 1, 0]);

@@ -43,17 +43,17 @@ internal sealed class MemoryPlanTests
     }
 
     [Test]
-    public void A_run_holds_what_was_planned()
+    public void A_run_holds_what_was_planned([Values("f16", "k256-d4-all", "k256-d3")] string format)
     {
-        var plan = MemoryPlan.Of(TestDevice.Device.Properties, Run(), WeightResidency.All, 64);
+        var plan = MemoryPlan.Of(TestDevice.Device.Properties, Run(format), WeightResidency.All, 64);
         using var backend = EmulatedEngine.Create(new(MemoryLimitBytes: plan.PeakBytes));
-        using var model = new DiTModel(DigitModels.Open("f16"), backend, Compatibility.Official);
+        using var model = new DiTModel(DigitModels.Open(format), backend, Compatibility.Official);
         using var batch = new SamplingBatch(model, new SamplingSettings(Plan(), new ImageNoise(0), 4, 1), [0, 1], [3, 7]);
         batch.Step();
         Assert.That(backend.PeakBytes, Is.EqualTo(plan.PeakBytes));
     }
 
-    private static PlannedRun Run() => new(() => DigitModels.Open("f16"), null, Compatibility.Official, Plan(), 4, [3, 7]);
+    private static PlannedRun Run(string format = "f16") => new(() => DigitModels.Open(format), null, Compatibility.Official, Plan(), 4, [3, 7]);
 
     private static SamplingPlan Plan() => SamplingPlan.Create("ddim", TimestepSpacing.Leading.Respace(NoiseSchedule.Linear(), 10), 0, learnsVariance: true);
 }

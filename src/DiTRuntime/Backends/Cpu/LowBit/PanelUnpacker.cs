@@ -1,72 +1,44 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics.X86;
 
 namespace DiTRuntime.Backends.Cpu.LowBit;
 
-/// <summary>One group of sixteen rows of W as the panel that a dot product takes, made in the first cache as it is needed.</summary>
+/// <summary>Codes of sixteen rows as the panel that a dot product takes, made in the first cache as it is needed.</summary>
 /// <remarks>
 /// Codes of up to 6 bits become q − Z, which fits s8 and needs no further correction; codes of 8 bits become q − 128, and the
 /// difference Z − 128 is left to the sums. Neighbouring bytes do not borrow from each other: 128 + q − Z stays positive.
 /// </remarks>
 internal static unsafe class PanelUnpacker
 {
+    /// <summary>What codes of 8 bits lose to become signed.</summary>
+    public const byte ByteOffset = 128;
+
     private const ulong SignBits = 0x8080808080808080;
 
     /// <summary>Zero points that the panel still carries: Z − 128 with 8 bits, else nothing.</summary>
     public static bool LeavesZeros(int bits) => bits == 8;
 
     /// <summary>Unpacks.</summary>
-    /// <param name="layer">The weight.</param>
-    /// <param name="firstOutput">First row of W.</param>
-    /// <param name="group">Group along K.</param>
-    /// <param name="panel">out s8 [⌈length/4⌉, 16, 4]; zeros past the rows and past the group.</param>
-    /// <param name="scales">out [16]: s.</param>
-    /// <param name="zeros">out [16]: what <see cref="LeavesZeros"/> says, else 0.</param>
-    /// <param name="sums">out [16]: Σ (q − Z).</param>
-    public static void Unpack(CpuGroupLinear layer, int firstOutput, int group, sbyte* panel, float* scales, int* zeros, int* sums)
+    /// <param name="codes">Packed codes of the first row.</param>
+    /// <param name="rowBytes">Bytes from one row to the next.</param>
+    /// <param name="bits">Bits of a code.</param>
+    /// <param name="length">Codes of a row.</param>
+    /// <param name="columns">Rows, at most 16.</param>
+    /// <param name="offsets">in [16]: what is subtracted from the codes of each row.</param>
+    /// <param name="panel">out s8 [⌈length/4⌉, 16, 4]; zeros past the rows and past the codes.</param>
+    /// <param name="sums">in/out [16]: Σ q of each row is added.</param>
+    public static void Unpack(byte* codes, nint rowBytes, int bits, int length, int columns, byte* offsets, sbyte* panel, int* sums)
     {
-        var grid = layer.Grid;
-        var (start, length) = (grid.Start(group), grid.Length(group));
-        var columns = Math.Min(IntegerPanel.Width, layer.Outputs - firstOutput);
         if (columns < IntegerPanel.Width || length % CodeReader.Step != 0)
             Unsafe.InitBlockUnaligned(panel, 0, (uint)((length + 3) / 4 * 4 * IntegerPanel.Width));
 
-        var leavesZeros = LeavesZeros(layer.Bits);
-        var offsets = stackalloc byte[IntegerPanel.Width];
-        for (var column = 0; column < IntegerPanel.Width; column++)
-        {
-            var index = Math.Min(firstOutput + column, layer.Outputs - 1) * grid.Count + group;
-            var zero = layer.Zeros[index];
-            scales[column] = layer.Scales[index];
-            zeros[column] = leavesZeros ? zero - 128 : 0;
-            offsets[column] = leavesZeros ? (byte)128 : zero;
-            // The codes' own sum is added as they are read.
-            sums[column] = -length * zero;
-        }
-
-        var codes = layer.Codes + (long)firstOutput * layer.RowBytes + (long)start * layer.Bits / 8;
         var byVectors = PanelTransposer.IsSupported && columns == IntegerPanel.Width ? length / PanelTransposer.BlockLength * PanelTransposer.BlockLength : 0;
         for (var column = 0; column < columns && byVectors > 0; column += PanelTransposer.BlockRows)
-            PanelTransposer.Transpose(codes + (long)column * layer.RowBytes, layer.RowBytes, layer.Bits, byVectors, offsets + column, (uint*)panel + column, sums + column);
+            PanelTransposer.Transpose(codes + column * rowBytes, rowBytes, bits, byVectors, offsets + column, (uint*)panel + column, sums + column);
 
-        for (var column = 0; column < columns; column++, codes += layer.RowBytes)
-        {
-            // The group that is wanted next: of the same row, or after its last the first of the next panel's row.
-            var next = group + 1 < grid.Count ? codes + length * layer.Bits / 8 : codes + (long)IntegerPanel.Width * layer.RowBytes - (long)start * layer.Bits / 8;
-            Prefetch(next, length * layer.Bits / 8);
-            if (byVectors < length)
-                sums[column] += UnpackColumn(codes + (long)byVectors * layer.Bits / 8, layer.Bits, length - byVectors, offsets[column], (uint*)panel + byVectors / 4 * IntegerPanel.Width + column);
-        }
-    }
-
-    /// <summary>
-    /// Asks for codes that are wanted after some thousand cycles; rows lie too far apart for the machine to guess. Asking for what is
-    /// not there, past the last row, does nothing.
-    /// </summary>
-    private static void Prefetch(byte* codes, int byteCount)
-    {
-        if (!Sse.IsSupported) return;
-        for (var at = 0; at < byteCount + 63; at += 64) Sse.Prefetch0(codes + at);
+        if (byVectors == length) return;
+        codes += (long)byVectors * bits / 8;
+        for (var column = 0; column < columns; column++, codes += rowBytes)
+            sums[column] += UnpackColumn(codes, bits, length - byVectors, offsets[column], (uint*)panel + byVectors / 4 * IntegerPanel.Width + column);
     }
 
     /// <summary>Writes q − offset and returns Σ q.</summary>
