@@ -89,8 +89,12 @@ public sealed class ModelQuantizer(Func<DiTWeights> open, IDiTBackend backend, i
     }
 
     /// <summary>The training of a method that has one, else null.</summary>
-    private static ICodebookTraining? TrainingOf(QuantizeSettings settings) =>
-        settings.Method == QuantizeMethod.Dpq ? new DpqTraining() : settings.Method == QuantizeMethod.Vq4Dit ? new Vq4DitTraining() : null;
+    private static ICodebookTraining? TrainingOf(QuantizeSettings settings) => settings.Method switch
+    {
+        QuantizeMethod.Vq4Dit => new Vq4DitTraining(),
+        QuantizeMethod.Dpq => new DpqTraining(),
+        _ => null,
+    };
 
     /// <summary>Quantizes the layers that a training starts from and calibration has not made.</summary>
     private static void PackRest(DiTWeights weights, PackedModelPlan plan, LayerPacker packer, WorkFolder folder, IProgress<QuantizeProgress>? progress)

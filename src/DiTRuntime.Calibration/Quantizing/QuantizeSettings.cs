@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using DiTRuntime.Calibration.Codebooks;
+using DiTRuntime.Calibration.Vq4Dit;
 using DiTRuntime.Models;
 using DiTRuntime.Quantization;
 
@@ -109,6 +110,7 @@ public sealed record QuantizeSettings
         var json = new JsonObject { ["method"] = MethodName };
         if (Codebooks is null) json["wbits"] = WeightBits;
         else Codebooks.Write(json, Trains);
+        if (Method == QuantizeMethod.Vq4Dit) Vq4DitSchedule.For(Codebooks!).Write(json);
         json["abits"] = Activations == ActivationMode.Float ? 16 : ActivationFormat.Bits;
         json["activations"] = Activations.ToString().ToLowerInvariant();
         if (Codebooks is null || Activations != ActivationMode.Float) json["group"] = GroupSize;

@@ -37,7 +37,7 @@ internal sealed class EndToEndTraining(CodebookTask task, ITrainingBackend backe
                 iteration =>
                 {
                     var loss = student.Train(trajectories.Run(iteration), layers, new LossWeights(Blocks: 1, Noise: schedule.NoiseLoss, Variance: 0));
-                    trajectories.Advance(iteration);
+                    trajectories.GoOn(iteration);
                     return loss.Blocks;
                 },
                 () => heldOut.Measure(Array.ConvertAll(layers, Vq4DitTraining.AsKept)),

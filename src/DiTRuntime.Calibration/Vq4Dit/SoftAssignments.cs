@@ -11,6 +11,9 @@ internal sealed class SoftAssignments(int vectorCount, int candidateCount)
     /// <summary>A vector one of whose ratios is above this keeps that candidate.</summary>
     public const float FreezingRatio = 0.99f;
 
+    /// <summary>The ratio of a code that is trusted.</summary>
+    private const float TrustedRatio = 0.9f;
+
     /// <summary>What a distance is at least when ratios are made of it.</summary>
     private const float MinDistance = 1e-5f;
 
@@ -122,6 +125,7 @@ internal sealed class SoftAssignments(int vectorCount, int candidateCount)
             logits[0] = MathF.Max(logits[0], System.Numerics.Tensors.TensorPrimitives.Max<float>(logits));
         }
 
+        if (rule == RatioRule.Trusted && codes.Length > 1) Logits[vector * CandidateCount] = MathF.Log(TrustedRatio / (1 - TrustedRatio) * (codes.Length - 1));
         Normalize(vector);
     }
 }
@@ -134,4 +138,7 @@ internal enum RatioRule
 
     /// <summary>Proportional to 1/‖w − C[a]‖, as in the published code.</summary>
     Distances,
+
+    /// <summary>0.9 for the code to start from, whatever its distance: one that has been chosen by what it does to outputs need not be the nearest.</summary>
+    Trusted,
 }

@@ -99,8 +99,6 @@ internal sealed unsafe partial class SoftLayer : ITrainedLayer
         _codes = _soft.Harden();
         _soft = null;
         (FrozenCount, RatioLoss) = (VectorCount, 0);
-        // What has been seen of the codewords' gradients belongs to mixtures.
-        _vectorMoments.AsSpan().Clear();
     }
 
     /// <inheritdoc/>

@@ -11,7 +11,10 @@ namespace DiTRuntime.Calibration.Vq4Dit;
 /// Training without data: trajectories of the teacher from noise, one after the other, a batch for a student at each of their timesteps (VQ4DiT, Deng et al. 2024, section 3.3). The latents
 /// go on by what the teacher predicts, so a student that has drifted off does not decide what it is trained on.
 /// </summary>
-/// <remarks>DDPM over 50 timesteps, 4 random classes with and without guidance: the published code's. What is drawn depends on the seed and the iteration alone.</remarks>
+/// <remarks>
+/// DDPM over 50 timesteps, 4 random classes with and without guidance: the published code's. There all images are at the same timestep; here they are a quarter of a trajectory apart, so that a step
+/// of the optimizer is not the opinion of one noise level. What is drawn depends on the seed and the iteration alone.
+/// </remarks>
 internal sealed class TeacherTrajectories : IDisposable
 {
     /// <summary>Timesteps of a trajectory.</summary>
@@ -21,6 +24,9 @@ internal sealed class TeacherTrajectories : IDisposable
     public const int SampleCount = 2 * ImageCount;
 
     private const int ImageCount = 4;
+
+    /// <summary>Timesteps that pass before the first iteration, until the last image sets out.</summary>
+    private const int Lead = (ImageCount - 1) * StepCount / ImageCount;
 
     private readonly DiTModel _model;
     private readonly ulong _seed;
@@ -42,35 +48,26 @@ internal sealed class TeacherTrajectories : IDisposable
         _noise = model.Backend.Allocate(ElementType.F32, 2, ImageCount, config.InChannels, config.InputSize, config.InputSize);
     }
 
-    /// <summary>Runs the teacher where the trajectory stands.</summary>
-    /// <param name="iteration">Timesteps that have passed over all trajectories.</param>
+    /// <summary>Runs the teacher where the trajectories stand.</summary>
+    /// <param name="iteration">Counted from 0; the next after that of the last call, or one from which a state was taken up.</param>
     public StudentBatch Run(int iteration)
     {
-        var (trajectory, step) = Math.DivRem(iteration, StepCount);
-        var random = new TorchGenerator(Seed(trajectory, StepCount));
-        var labels = new int[SampleCount];
-        for (var row = 0; row < SampleCount; row++) labels[row] = row % 2 == 0 ? (int)random.NextInt((uint)_model.Config.ClassCount) : _model.Config.NullClass;
-        if (step == 0) random.Normal(_latents);
-        var timesteps = new int[SampleCount];
-        Array.Fill(timesteps, _plan.Steps[step].Timestep);
-        return _teacher.Run(_latents, timesteps, labels);
+        if (iteration == 0)
+        {
+            for (var image = 0; image < ImageCount; image++) Draw(image, 0, StepCount, Latents(image));
+            for (var lead = 0; lead < Lead; lead++)
+            {
+                Predict(lead, keepsBlocks: false);
+                Advance(lead);
+            }
+        }
+
+        return Predict(Lead + iteration, keepsBlocks: true);
     }
 
-    /// <summary>Goes on to the next timestep, by what the teacher predicted last.</summary>
+    /// <summary>Goes on to the next timesteps, by what the teacher predicted last.</summary>
     /// <param name="iteration">That of the last run.</param>
-    public void Advance(int iteration)
-    {
-        var (trajectory, step) = Math.DivRem(iteration, StepCount);
-        var guided = _model.Compatibility == Compatibility.Official ? Math.Min(3, _model.Config.InChannels) : _model.Config.InChannels;
-        var updates = new SampleUpdate[ImageCount];
-        for (var image = 0; image < ImageCount; image++)
-            updates[image] = new SampleUpdate(image, 2 * image, 2 * image + 1, CalibrationSet.GuidanceScale, guided, _plan.Steps[step].Update);
-        using var table = _model.Backend.Prepare(updates, ImageCount);
-        new TorchGenerator(Seed(trajectory, step)).Normal(_noiseValues);
-        _model.Backend.UploadNoise(_noiseValues, _noise, 0);
-        _model.Backend.GuideAndUpdate(_teacher.State.Prediction, table, _noise, _teacher.State.Latents);
-        _model.Backend.Download<float>(_teacher.State.Latents, _latents);
-    }
+    public void GoOn(int iteration) => Advance(Lead + iteration);
 
     /// <summary>Takes the latents to a state or back.</summary>
     public void Exchange(TrainingState state) => state.Exchange("latents", _latents);
@@ -82,6 +79,54 @@ internal sealed class TeacherTrajectories : IDisposable
         _noise.Dispose();
     }
 
-    /// <summary>A seed for each step of each trajectory, and one for its beginning.</summary>
-    private ulong Seed(int trajectory, int step) => unchecked(_seed * 1_000_003 + (ulong)trajectory * (StepCount + 1) + (ulong)step);
+    private StudentBatch Predict(int time, bool keepsBlocks)
+    {
+        var (timesteps, labels) = (new int[SampleCount], new int[SampleCount]);
+        for (var row = 0; row < SampleCount; row++)
+        {
+            var (trajectory, step) = Place(row / 2, time);
+            timesteps[row] = _plan.Steps[step].Timestep;
+            labels[row] = row % 2 == 0 ? (int)new TorchGenerator(Seed(row / 2, trajectory, StepCount)).NextInt((uint)_model.Config.ClassCount) : _model.Config.NullClass;
+        }
+
+        return _teacher.Run(_latents, timesteps, labels, keepsBlocks);
+    }
+
+    private void Advance(int time)
+    {
+        var guided = _model.Compatibility == Compatibility.Official ? Math.Min(3, _model.Config.InChannels) : _model.Config.InChannels;
+        var updates = new SampleUpdate[ImageCount];
+        for (var image = 0; image < ImageCount; image++)
+        {
+            var (trajectory, step) = Place(image, time);
+            updates[image] = new SampleUpdate(
+                image, 2 * image, 2 * image + 1, CalibrationSet.GuidanceScale, guided, Waits(image, time) ? new UpdateCoefficients(Latent: 1, Prediction: 0) : _plan.Steps[step].Update);
+            Draw(image, trajectory, step, _noiseValues.AsSpan(image * _model.Config.LatentCount, _model.Config.LatentCount));
+        }
+
+        using var table = _model.Backend.Prepare(updates, ImageCount);
+        _model.Backend.UploadNoise(_noiseValues, _noise, 0);
+        _model.Backend.GuideAndUpdate(_teacher.State.Prediction, table, _noise, _teacher.State.Latents);
+        _model.Backend.Download<float>(_teacher.State.Latents, _latents);
+        for (var image = 0; image < ImageCount; image++)
+            if (Place(image, time + 1) is (var trajectory, 0) && !Waits(image, time)) Draw(image, trajectory, StepCount, Latents(image));
+    }
+
+    /// <summary>The trajectory of an image and its step: image i sets out i quarters of a trajectory after the first.</summary>
+    private static (int Trajectory, int Step) Place(int image, int time) => Math.DivRem(Math.Max(0, time - image * StepCount / ImageCount), StepCount);
+
+    private static bool Waits(int image, int time) => time < image * StepCount / ImageCount;
+
+    private Span<float> Latents(int image) => _latents.AsSpan(image * _model.Config.LatentCount, _model.Config.LatentCount);
+
+    private void Draw(int image, int trajectory, int step, Span<float> values)
+    {
+        var random = new TorchGenerator(Seed(image, trajectory, step));
+        // The class of a trajectory comes before its first noise.
+        if (step == StepCount) random.NextInt(1);
+        random.Normal(values);
+    }
+
+    /// <summary>A seed for each step of each trajectory of each image, and one for its beginning.</summary>
+    private ulong Seed(int image, int trajectory, int step) => unchecked(_seed * 1_000_003 + (ulong)((trajectory * ImageCount + image) * (StepCount + 1) + step));
 }

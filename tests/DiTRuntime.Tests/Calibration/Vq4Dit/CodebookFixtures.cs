@@ -47,13 +47,19 @@ internal static class CodebookFixtures
         for (var v = 0; v < codes.Length; v++)
         {
             var (row, position) = (v / positions, v % positions);
-            double Distance(int code)
+            var least = float.PositiveInfinity;
+            for (var code = 0; code < k; code++)
             {
                 var vector = table is null ? BookOf(row, position) * k + code : (int)table[BookOf(row, position) * k + code];
-                return Enumerable.Range(0, d).Sum(i => Math.Pow(values[row * inputs + position * d + i] - (double)(float)vectors[vector * d + i], 2));
-            }
+                float distance = 0;
+                for (var i = 0; i < d; i++)
+                {
+                    var difference = values[row * inputs + position * d + i] - (float)vectors[vector * d + i];
+                    distance += difference * difference;
+                }
 
-            codes[v] = (ushort)Enumerable.Range(0, k).MinBy(Distance);
+                if (distance < least) (least, codes[v]) = (distance, (ushort)code);
+            }
         }
 
         return CodebookWeight.Pack(original.Name, outputs, inputs, original.Bias, format, codes, vectors, table, scales);

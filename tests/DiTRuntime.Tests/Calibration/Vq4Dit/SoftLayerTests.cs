@@ -103,8 +103,8 @@ internal sealed class SoftLayerTests
 
         Assert.That(layer.IsHard, Is.True);
         Assert.That(layer.FrozenCount, Is.EqualTo(layer.VectorCount));
-        // Logits move apart by twice the rate or more: ln 99 is behind them after at most ln(99)/0.4 steps.
-        Assert.That(steps, Is.InRange(3, 13));
+        // A first step is 1/√0.1 of the rate; later ones are smaller than the rate, because a gradient by z falls with r(1 − r).
+        Assert.That(steps, Is.InRange(4, 40));
         var weight = layer.ToWeight();
         var codes = new ushort[6];
         for (var row = 0; row < Outputs; row++)

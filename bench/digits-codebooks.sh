@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Codebook weights on the built-in digit model: every method at 3, 2 and about 1 bit beside rounding and GPTQ in groups, the same 200 digits
+# drawn with each; then the ablation of VQ4DiT. Prints the tables of docs/quality.md. About half an hour on two cores; what is in FOLDER already
+# is not made again.
+#
+#   bench/digits-codebooks.sh [FOLDER] [dit eval flags]
+set -euo pipefail
+root="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)"
+folder="${1:-$(mktemp -d)}"
+[[ $# -eq 0 ]] || shift
+mkdir -p "$folder"
+dit="${DIT:-$root/dit}"
+reference="$root/src/DiTRuntime.Cli/models/digits.safetensors"
+
+pack() { # name, dit quantize flags
+    local file="$folder/$1.safetensors"
+    [[ -e "$file" ]] || "$dit" quantize --backend cpu --model "$reference" --quiet -o "$file" "${@:2}" >/dev/null
+    models+=("$file")
+}
+
+models=("$reference")
+pack rtn-w3-g96 --method rtn --wbits 3 --abits 16 --group-size 96
+pack gptq-w3-g96 --method gptq --wbits 3 --abits 16 --group-size 96
+pack kmeans-k64-d2 --method kmeans --wbits 3
+pack gptvq-k64-d2 --method gptvq --wbits 3
+pack vq4dit-k64-d2 --method vq4dit --wbits 3
+pack vq4dit-gptvq-k64-d2 --method vq4dit --wbits 3 --init gptvq
+pack rtn-w2-g96 --method rtn --wbits 2 --abits 16 --group-size 96
+pack gptq-w2-g96 --method gptq --wbits 2 --abits 16 --group-size 96
+pack kmeans-k256-d4 --method kmeans --wbits 2
+pack kmeans-k256-d4-rows --method kmeans --wbits 2 --row-scales on
+pack gptvq-k256-d4 --method gptvq --wbits 2
+pack gptvq-k256-d4-rows --method gptvq --wbits 2 --row-scales on
+pack vq4dit-k256-d4-n1 --method vq4dit --wbits 2 --candidates 1
+pack vq4dit-k256-d4-n2 --method vq4dit --wbits 2
+pack vq4dit-k256-d4-n3 --method vq4dit --wbits 2 --candidates 3
+pack vq4dit-k256-d4-n4 --method vq4dit --wbits 2 --candidates 4
+pack vq4dit-gptvq-k256-d4 --method vq4dit --wbits 2 --init gptvq
+exec "$dit" eval --backend cpu --digits "${models[@]}" "$@"
