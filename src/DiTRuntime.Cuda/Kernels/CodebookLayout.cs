@@ -9,8 +9,8 @@ namespace DiTRuntime.Cuda.Kernels;
 /// <param name="IsInteger">Whether codewords are read in 8 bits, for a quantized input.</param>
 internal sealed record CodebookLayout(CodebookFormat Format, int Outputs, GroupGrid Grid, bool IsInteger)
 {
-    /// <summary>The most that the codebooks of a tile, or of a stage, may take: with it the smallest tile fits the 99 KiB of a consumer GPU's multiprocessor.</summary>
-    private const int LargestBooks = 32 << 10;
+    /// <summary>The most that the codebooks of a tile, and of the shortest stage, may take: with it two stages of every tile fit the 99 KiB of a consumer GPU's multiprocessor.</summary>
+    private const int LargestBooks = 32 << 10, LargestStageBooks = 16 << 10;
 
     /// <summary>Columns of the widest and of the narrowest tile, and k steps of a stage of whole rows.</summary>
     private const int WidestTile = 288, StageSteps = 4;
@@ -30,13 +30,13 @@ internal sealed record CodebookLayout(CodebookFormat Format, int Outputs, GroupG
     /// <summary>CODE_BYTES: codes of up to 8 bits take a byte each, longer ones two.</summary>
     public int CodeBytes => Format.CodebookSize <= 256 ? 1 : 2;
 
-    /// <summary>READ_STEPS: k steps of 32 input bytes whose codes a lane reads at once, 16 bytes at most; groups are whole reads.</summary>
+    /// <summary>READ_STEPS: k steps of 32 input bytes whose codes a lane reads at once, 16 bytes at most; groups are whole reads, and so is the shortest stage with its codebooks.</summary>
     public int ReadSteps
     {
         get
         {
             var steps = StageSteps;
-            while (steps * StepBytes > 16 || (Grid.Count > 1 && Pitch / 32 % steps != 0)) steps /= 2;
+            while (steps * StepBytes > 16 || (Grid.Count > 1 && Pitch / 32 % steps != 0) || (steps > UnitSteps && StageBookBytes(steps) > LargestStageBooks)) steps /= 2;
             return steps;
         }
     }
@@ -82,7 +82,7 @@ internal sealed record CodebookLayout(CodebookFormat Format, int Outputs, GroupG
     /// </summary>
     public bool CanLookUp =>
         Format.VectorLength is 2 or 4 or 8 && Format.PoolSize == 0 && (Format.Parts == 1 || PartRows % WeightLayout.RecordRows == 0)
-        && (Format.IsProduct ? StageBookBytes(ReadSteps) : TileBooks(WidestTile) * BookBytes) <= LargestBooks;
+        && (Format.IsProduct ? StageBookBytes(ReadSteps) <= LargestStageBooks : TileBooks(WidestTile) * BookBytes <= LargestBooks);
 
     /// <summary>Bytes of the codebooks that a stage brings with it.</summary>
     /// <param name="stageSteps">k steps of the stage.</param>
@@ -109,16 +109,19 @@ internal sealed record CodebookLayout(CodebookFormat Format, int Outputs, GroupG
     public int CodeAt(int position)
     {
         var vector = PaddedVector(position);
-        var (unitVectors, gathers) = (CodewordBytes == 16 ? 4 : 32 / CodewordBytes, Gathers);
+        var (unitVectors, gathers) = (UnitSteps * 32 / CodewordBytes, Gathers);
         var (unit, inUnit) = (vector / unitVectors, vector % unitVectors);
         // The lane of the quad whose product it is, and which of its codes.
         var (lane, gather) = CodewordBytes switch { 2 => (inUnit % 8 / 2, inUnit / 8 * 2 + inUnit % 2), 4 => (inUnit % 4, inUnit / 4), _ => (inUnit, 0) };
-        var readUnits = ReadSteps / (CodewordBytes == 16 ? 2 : 1);
+        var readUnits = ReadSteps / UnitSteps;
         return (unit / readUnits * 32 + lane) * LaneBytes + unit % readUnits * 2 * gathers * CodeBytes + gather * CodeBytes;
     }
 
     /// <summary>From the first row's code to that of row r.</summary>
     public int RowOffset(int row) => row % 8 * 4 * LaneBytes + row / 8 * Gathers * CodeBytes;
+
+    /// <summary>k steps that a codeword of a lane's whole registers serves.</summary>
+    private int UnitSteps => CodewordBytes == 16 ? 2 : 1;
 
     /// <summary>Codes of a lane, column and unit.</summary>
     private int Gathers => Math.Max(1, 8 / CodewordBytes);
