@@ -28,15 +28,14 @@ internal sealed class EndToEndTraining(CodebookTask task, ITrainingBackend backe
         var layers = Array.ConvertAll([.. weights.Blocks], block => Array.ConvertAll(BlockLayers.Of(block), layer => Vq4DitTraining.NewLayer(task, layer, schedule.Ratios)));
         SoftLayer[] soft = [.. layers.SelectMany(block => block).OfType<SoftLayer>()];
         using var trajectories = new TeacherTrajectories(model, task.Settings.Seed);
-        using var final = new FinalLayer(backend, weights.Config, weights.FinalLinear, TeacherTrajectories.SampleCount);
-        using var student = new StudentGradient(backend, weights.Config, model.Compatibility, TeacherTrajectories.SampleCount, final);
+        using var student = new StudentGradient(backend, weights.Config, model.Compatibility, TeacherTrajectories.SampleCount, final: null);
         var loop = new TrainingLoop(task, schedule, new TrainingLog(task.Folder.TrainingPath("log.csv")), saveInterval);
         return loop.Run(
             new TrainingLoop.Work(
                 null, 1, soft,
                 iteration =>
                 {
-                    var loss = student.Train(trajectories.Run(iteration), layers, new LossWeights(Blocks: 1, Noise: schedule.NoiseLoss, Variance: 0));
+                    var loss = student.Train(trajectories.Run(iteration) with { PredictionTarget = null }, layers, new LossWeights(Blocks: 1, Noise: 0, Variance: 0));
                     trajectories.GoOn(iteration);
                     return loss.Blocks;
                 },

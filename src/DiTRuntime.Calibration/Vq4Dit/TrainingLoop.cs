@@ -68,9 +68,6 @@ internal sealed class TrainingLoop(CodebookTask task, Vq4DitSchedule schedule, T
         return errors[0];
     }
 
-    /// <summary>Removes the state of a loop that is through.</summary>
-    public void Forget() => File.Delete(_path);
-
     private void Write(Work work, int done, double[] errors, double? heldOut, double pace)
     {
         var left = (work.BlockCount - (work.Block ?? 0)) * schedule.Iterations - done;

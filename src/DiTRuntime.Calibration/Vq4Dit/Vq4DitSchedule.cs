@@ -34,9 +34,6 @@ internal sealed record Vq4DitSchedule
     /// <summary>Weight of the ratio loss, in multiples of the gradient's own size.</summary>
     public float RatioLoss { get; init; } = 2;
 
-    /// <summary>Weight of the predicted noise's error beside that of the blocks' outputs, end to end.</summary>
-    public float NoiseLoss { get; init; }
-
     /// <summary>Iterations after which every layer is hard.</summary>
     public int SoftIterations => (int)Math.Round(Iterations * SoftShare);
 
