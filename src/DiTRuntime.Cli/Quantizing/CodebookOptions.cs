@@ -18,7 +18,7 @@ internal sealed class CodebookOptions
     private readonly Option<int> _candidates = Flags.Whole("--candidates", "Codewords that a vector chooses among in vq4dit", s_defaults.Candidates);
     private readonly Option<string> _start = Flags.Choice("--init", "What vq4dit and dpq start from", "kmeans", "gptvq");
     private readonly Option<int?> _iterations = Flags.OptionalWhole("--iterations", "Iterations of the training of vq4dit and dpq");
-    private readonly Option<string> _training = Flags.Choice("--training", "What a step of the training runs through: the model end to end, or one block at a time in bounded memory", "model", "blocks");
+    private readonly Option<string> _training = Flags.Choice("--training", "What a step of vq4dit's training runs through: one block after the other, in the memory of one, or the model end to end", "blocks", "model");
     private readonly Option<string?> _data = Flags.OptionalText("--data", "Latents or images with labels that dpq is trained on; absent: what the model itself teaches", "PATH");
 
     /// <summary>The flags, for the command.</summary>
@@ -26,9 +26,9 @@ internal sealed class CodebookOptions
 
     /// <summary>Why a flag does not belong to a method, or null.</summary>
     public string? Refusal(Option flag, QuantizeMethod method) =>
-        flag == _candidates && method != QuantizeMethod.Vq4Dit ? "this belongs to --method vq4dit"
+        (flag == _candidates || flag == _training) && method != QuantizeMethod.Vq4Dit ? "this belongs to --method vq4dit"
         : (flag == _pool || flag == _data) && method != QuantizeMethod.Dpq ? "this belongs to --method dpq"
-        : (flag == _start || flag == _iterations || flag == _training) && method is not (QuantizeMethod.Vq4Dit or QuantizeMethod.Dpq) ? "this belongs to --method vq4dit and dpq"
+        : (flag == _start || flag == _iterations) && method is not (QuantizeMethod.Vq4Dit or QuantizeMethod.Dpq) ? "this belongs to --method vq4dit and dpq"
         : All.Contains(flag) && method is QuantizeMethod.Rtn or QuantizeMethod.Gptq ? "this belongs to the methods with codebooks: kmeans, gptvq, vq4dit and dpq"
         : null;
 
@@ -54,7 +54,7 @@ internal sealed class CodebookOptions
             Candidates = parse.GetValue(_candidates) is >= 1 and var candidates && candidates <= size ? candidates : throw new UsageException($"--candidates {parse.GetValue(_candidates)}: expected 1 to k, which is {size}"),
             Start = parse.GetRequiredValue(_start) == "gptvq" ? QuantizeMethod.Gptvq : QuantizeMethod.KMeans,
             Iterations = parse.GetValue(_iterations) is not (< 1) ? parse.GetValue(_iterations) : throw new UsageException($"--iterations {parse.GetValue(_iterations)}: expected at least 1"),
-            Training = parse.GetRequiredValue(_training) == "blocks" ? TrainingScope.Blocks : TrainingScope.Model,
+            Training = parse.GetRequiredValue(_training) == "model" ? TrainingScope.Model : TrainingScope.Blocks,
             DataPath = parse.GetValue(_data),
         };
     }
