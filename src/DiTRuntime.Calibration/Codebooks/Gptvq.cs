@@ -13,15 +13,17 @@ namespace DiTRuntime.Calibration.Codebooks;
 /// <item>k-means weighted by H's diagonal gives codewords and scales (<see cref="CodebookQuantizer"/>).</item>
 /// <item>Positions are coded one after the other: with U the inverse's factor, a vector with error δ costs ‖δ U_jj⁻¹‖², and e = δ U_jj⁻¹ changes the columns after it by −e U_j: GPTQ's step for d columns
 /// (section 3.1). The nearest codeword by that norm is the nearest of the codewords multiplied by U_jj⁻¹.</item>
-/// <item>Codewords and scales are fitted to the codes by least squares (section 3.3; <see cref="CodewordFit"/>).</item>
-/// <item>Codes are chosen anew, one position at a time with all others as they stand: the least (x + r H_jj⁻¹) H_jj (x + r H_jj⁻¹)ᵀ, x = w_j − s c, r the other positions' errors times H. Each choice
-/// makes the sum less, so this and the fit take turns; after the last fit come codes.</item>
+/// <item>Scales and codewords are fitted to the codes by least squares (section 3.3), and codes are chosen anew, one position at a time with all others as they stand
+/// (<see cref="AssignmentUpdate"/>). Each makes the sum less, so they take turns; codes come last.</item>
 /// </list>
 /// </remarks>
 internal sealed unsafe class Gptvq
 {
     /// <summary>Times that a fit and a choice of codes follow upon each other.</summary>
     private const int Rounds = 3;
+
+    /// <summary>Steps of conjugate gradients of a fit.</summary>
+    private const int SolveSteps = 12;
 
     /// <summary>Rows of a task.</summary>
     private const int TaskRows = 16;
@@ -59,14 +61,17 @@ internal sealed unsafe class Gptvq
         _inputs.Hessian.CopyTo(buffer.Floats);
         for (var i = 0; i < Inputs; i++) hessian.Row(i)[i] += (float)_inputs.Factor.Damping;
         Propagate(codes);
-        using var fit = new CodewordFit(_workers, _weights, _format, hessian);
+        var layer = CodebookLayer.From(codes, _weights.RowCount, Inputs, _format);
+        using var update = new AssignmentUpdate(_workers, _weights, hessian);
         for (var round = 0; round < Rounds; round++)
         {
-            fit.Improve(codes);
-            ChooseAgain(codes, hessian, fit.ErrorTimesHessian(codes));
+            update.SolveRowScales(layer);
+            update.SolveVectors(layer, SolveSteps);
+            layer.Round();
+            update.Sweep(layer);
         }
 
-        return codes;
+        return layer.ToCodes();
     }
 
     /// <summary>H's diagonal, of mean 1.</summary>
@@ -115,67 +120,6 @@ internal sealed unsafe class Gptvq
                 }
             });
             if (to < Inputs) Gptq.Propagate(_workers, new Matrix(errors, rowCount, to - from, BlockColumns), u.Rows(from, to - from).Columns(to, Inputs - to), working.Columns(to, Inputs - to));
-        }
-    }
-
-    /// <summary>Chooses every code anew, with all other codes of the row as they stand.</summary>
-    /// <param name="codes">in/out.</param>
-    /// <param name="hessian">H.</param>
-    /// <param name="products">in (W − Ŵ)H [N, K]; of no further use.</param>
-    private void ChooseAgain(CodebookCodes codes, Matrix hessian, Matrix products)
-    {
-        var d = _length;
-        var lower = new float[_rowVectors * d * d];
-        var inverse = new float[_rowVectors * d * d];
-        _workers.For(_rowVectors, j =>
-        {
-            var (factor, transposedInverse) = SmallMatrix.Factor(d, (a, b) => hessian.Row(j * d + a)[j * d + b]);
-            factor.CopyTo(lower, j * d * d);
-            transposedInverse.CopyTo(inverse, j * d * d);
-        });
-        var codewords = Array.ConvertAll(codes.Vectors, value => (float)value);
-        using var books = new MetricBooks(_format, BlockColumns / d);
-        for (var from = 0; from < Inputs; from += BlockColumns)
-        {
-            var (first, to) = (from, Math.Min(Inputs, from + BlockColumns));
-            books.Fill(_workers, codewords, from / d, (to - from) / d, lower);
-            ForRows((row, x, c) =>
-            {
-                var (scale, part) = (Scale(codes, row), PartOf(row));
-                float* w = _weights.Row(row), g = products.Row(row);
-                float* delta = c, rest = c + d, moved = c + 2 * d;
-                for (var k = first; k < to; k += d)
-                {
-                    var position = k / d;
-                    ref var code = ref codes.Codes[row * _rowVectors + position];
-                    var book = (_format.IsProduct ? position : part) * _format.CodebookSize;
-                    for (var i = 0; i < d; i++) delta[i] = w[k + i] - scale * codewords[(book + code) * d + i];
-                    // r = g − δ H_jj is what the other positions' errors do here.
-                    for (var i = 0; i < d; i++)
-                    {
-                        var sum = g[k + i];
-                        for (var a = 0; a < d; a++) sum = MathF.FusedMultiplyAdd(-delta[a], hessian.Row(k + a)[k + i], sum);
-                        rest[i] = sum;
-                    }
-
-                    fixed (float* l = &lower[position * d * d], li = &inverse[position * d * d])
-                    {
-                        MetricBooks.Multiply(w + k, l, x, d);
-                        MetricBooks.Multiply(rest, li, moved, d);
-                    }
-
-                    for (var i = 0; i < d; i++) x[i] = (x[i] + moved[i]) / scale;
-                    var chosen = (ushort)books.Nearest(position - first / d, part, x);
-                    if (chosen == code) continue;
-                    for (var i = 0; i < d; i++)
-                    {
-                        var change = scale * (codewords[(book + code) * d + i] - codewords[(book + chosen) * d + i]);
-                        Gptq.Correct(g, hessian.Row(k + i), change, 0, Inputs);
-                    }
-
-                    code = chosen;
-                }
-            });
         }
     }
 

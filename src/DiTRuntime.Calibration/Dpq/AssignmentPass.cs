@@ -1,4 +1,5 @@
 using DiTRuntime.Backends.Cpu;
+using DiTRuntime.Calibration.Codebooks;
 using DiTRuntime.Calibration.Numerics;
 using DiTRuntime.Calibration.Quantizing;
 using DiTRuntime.Models;
@@ -33,7 +34,7 @@ internal sealed unsafe class AssignmentPass(Workers workers, IReadOnlyList<Block
     /// <param name="keep">Takes what the codes of a layer were chosen for: block, number in the block, [N, K].</param>
     /// <param name="progress">Told the blocks that are done.</param>
     /// <returns>Codes that have changed, at each sweep counted again.</returns>
-    public long Fit(IReadOnlyList<IReadOnlyList<DpqLayer>> layers, int sweeps, bool solves, Action<int, int, Matrix>? keep = null, Action<int>? progress = null)
+    public long Fit(IReadOnlyList<IReadOnlyList<CodebookLayer>> layers, int sweeps, bool solves, Action<int, int, Matrix>? keep = null, Action<int>? progress = null)
     {
         long changes = 0;
         teacher.Embed(set);
@@ -79,7 +80,7 @@ internal sealed unsafe class AssignmentPass(Workers workers, IReadOnlyList<Block
 
         return changes;
 
-        long Fit(DpqLayer layer, LinearWeight original, OutputTarget inputs, bool corrects, int block, int number)
+        long Fit(CodebookLayer layer, LinearWeight original, OutputTarget inputs, bool corrects, int block, int number)
         {
             using NativeBuffer originalBuffer = Values(original), targetBuffer = Values(original);
             var (weights, target) = (Shaped(originalBuffer, layer), Shaped(targetBuffer, layer));
@@ -97,7 +98,7 @@ internal sealed unsafe class AssignmentPass(Workers workers, IReadOnlyList<Block
     /// <param name="layers">Per block, the five layers.</param>
     /// <param name="copyTarget">Gives what the codes of a layer are to be chosen for: block, number in the block, out [N, K].</param>
     /// <returns>Codes that have changed.</returns>
-    public long Reassign(IReadOnlyList<IReadOnlyList<DpqLayer>> layers, Action<int, int, Matrix> copyTarget)
+    public long Reassign(IReadOnlyList<IReadOnlyList<CodebookLayer>> layers, Action<int, int, Matrix> copyTarget)
     {
         long changes = 0;
         student.Embed(set);
@@ -122,7 +123,7 @@ internal sealed unsafe class AssignmentPass(Workers workers, IReadOnlyList<Block
 
         return changes;
 
-        long Reassign(DpqLayer layer, Hessian hessian, int block, int number)
+        long Reassign(CodebookLayer layer, Hessian hessian, int block, int number)
         {
             using var buffer = new NativeBuffer((long)layer.Outputs * layer.Inputs * sizeof(float));
             var target = Shaped(buffer, layer);
@@ -131,9 +132,9 @@ internal sealed unsafe class AssignmentPass(Workers workers, IReadOnlyList<Block
         }
     }
 
-    private static LinearWeight[] Weights(IReadOnlyList<DpqLayer> layers) => [.. layers.Skip(1).Select(layer => layer.ToWeight())];
+    private static LinearWeight[] Weights(IReadOnlyList<CodebookLayer> layers) => [.. layers.Skip(1).Select(layer => layer.ToWeight())];
 
-    private static Matrix Shaped(NativeBuffer buffer, DpqLayer layer) => new(buffer.Floats, layer.Outputs, layer.Inputs, layer.Inputs);
+    private static Matrix Shaped(NativeBuffer buffer, CodebookLayer layer) => new(buffer.Floats, layer.Outputs, layer.Inputs, layer.Inputs);
 
     private static NativeBuffer Values(LinearWeight weight)
     {
@@ -151,7 +152,7 @@ internal sealed unsafe class AssignmentPass(Workers workers, IReadOnlyList<Block
         return inputs;
     }
 
-    private long Update(DpqLayer layer, Hessian inputs, Matrix target, int sweeps, bool solves)
+    private long Update(CodebookLayer layer, Hessian inputs, Matrix target, int sweeps, bool solves)
     {
         using var buffer = new NativeBuffer((long)inputs.Size * inputs.Size * sizeof(float));
         inputs.CopyTo(buffer.Floats);

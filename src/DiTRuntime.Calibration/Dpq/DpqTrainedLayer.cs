@@ -1,6 +1,6 @@
+using DiTRuntime.Calibration.Codebooks;
 using DiTRuntime.Calibration.Numerics;
 using DiTRuntime.Calibration.Training;
-using DiTRuntime.Calibration.Vq4Dit;
 
 namespace DiTRuntime.Calibration.Dpq;
 
@@ -17,7 +17,7 @@ internal sealed unsafe class DpqTrainedLayer : ITrainedLayer
     private const float MomentDecay = 0.99f, LongestMemory = 0.98f;
 
     private readonly Workers _workers;
-    private readonly DpqLayer _average;
+    private readonly CodebookLayer _average;
     private readonly AdamMoments _vectors, _scales, _bias;
     private readonly float[] _target, _rowMoments, _columnMoments;
     private readonly double[] _sums;
@@ -25,10 +25,10 @@ internal sealed unsafe class DpqTrainedLayer : ITrainedLayer
     /// <param name="workers">Who computes.</param>
     /// <param name="layer">Where it starts; changed by training.</param>
     /// <param name="target">The weight in floating point [N, K], taken over; empty where codes shall keep to what they are.</param>
-    public DpqTrainedLayer(Workers workers, DpqLayer layer, float[] target)
+    public DpqTrainedLayer(Workers workers, CodebookLayer layer, float[] target)
     {
         (_workers, Layer, _target) = (workers, layer, target);
-        _average = new DpqLayer(layer.Name, layer.Outputs, layer.Inputs, layer.Format, layer.Bias) { Activations = layer.Activations };
+        _average = new CodebookLayer(layer.Name, layer.Outputs, layer.Inputs, layer.Format, layer.Bias) { Activations = layer.Activations };
         _average.CopyFrom(layer);
         _vectors = new AdamMoments(layer.Vectors.Length);
         _scales = new AdamMoments(layer.Format.HasRowScales ? layer.Outputs : 0);
@@ -38,7 +38,7 @@ internal sealed unsafe class DpqTrainedLayer : ITrainedLayer
     }
 
     /// <summary>The layer as the last step left it.</summary>
-    public DpqLayer Layer { get; }
+    public CodebookLayer Layer { get; }
 
     /// <inheritdoc/>
     public int Outputs => Layer.Outputs;
@@ -72,18 +72,18 @@ internal sealed unsafe class DpqTrainedLayer : ITrainedLayer
     }
 
     /// <summary>Starts from another layer of the same format.</summary>
-    public void Restart(DpqLayer layer)
+    public void Restart(CodebookLayer layer)
     {
         Layer.CopyFrom(layer);
         _average.CopyFrom(layer);
     }
 
     /// <summary>The layer with vectors, scales and bias averaged over the last steps, as a file would give it back.</summary>
-    public DpqLayer Snapshot()
+    public CodebookLayer Snapshot()
     {
         Layer.Codes.CopyTo(_average.Codes, 0);
         Layer.Table.CopyTo(_average.Table, 0);
-        return DpqLayer.From(_average.ToWeight());
+        return CodebookLayer.From(_average.ToWeight());
     }
 
     /// <inheritdoc/>

@@ -1,12 +1,10 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Text;
 using DiTRuntime.Backends.Training;
 using DiTRuntime.Calibration.Codebooks;
 using DiTRuntime.Calibration.Numerics;
 using DiTRuntime.Calibration.Quantizing;
 using DiTRuntime.Calibration.Training;
-using DiTRuntime.Calibration.Vq4Dit;
 using DiTRuntime.Models;
 using DiTRuntime.Quantization;
 
@@ -91,12 +89,12 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
         private readonly CodebookTask _task;
         private readonly DpqSchedule _how;
         private readonly DpqTrainedLayer[][] _layers;
-        private DpqLayer[][] _best;
+        private CodebookLayer[][] _best;
         private readonly ITrainingBatches _batches;
         private readonly StudentGradient _gradient;
         private readonly HeldOutNoise _heldOut;
         private readonly AssignmentPass _assignments;
-        private readonly DpqLog _log;
+        private readonly TrainingLog _log;
         private double _bestError;
 
         public Student(CodebookTask task, DpqSchedule how, DiTWeights weights, DiTModel model, ITrainingBackend backend, TrainingData? data)
@@ -106,20 +104,20 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
             try
             {
                 _layers = [.. weights.Blocks.Select(block => BlockLayers.Of(block).Select(layer => new DpqTrainedLayer(
-                    task.Workers, DpqLayer.From((CodebookWeight)(task.Folder.TryLoadTrained(layer.Name)?.Weight ?? task.Start(layer.Name))), how.MovesTargets ? Values(layer) : [])).ToArray())];
+                    task.Workers, CodebookLayer.From((CodebookWeight)(task.Folder.TryLoadTrained(layer.Name)?.Weight ?? task.Start(layer.Name))), how.MovesTargets ? Values(layer) : [])).ToArray())];
                 _best = Snapshots();
                 var seed = task.Settings.Seed;
                 if (data is null) _batches = _owned.Add(new TrajectoryBatches(new Teacher(model, how.RowCount / 2, rowsPerImage: 2), model, how.RowCount / 2, seed + 1));
                 else _batches = _owned.Add(new DataBatches(new Teacher(model, how.RowCount), config, data, how.RowCount, seed + 1, how.TeacherPart));
                 var final = _owned.Add(new FinalLayer(backend, config, weights.FinalLinear, _batches.RowCount));
                 _gradient = _owned.Add(new StudentGradient(backend, config, task.Settings.Compatibility, _batches.RowCount, final));
-                var samples = Samples(model);
+                var samples = CalibrationSet.Keep(task.Folder, model, task.Settings, task.Progress);
                 var split = SampleSplit.Of(samples);
                 _heldOut = _owned.Add(new HeldOutNoise(model, weights, backend, samples, split.HeldOut));
                 var set = samples.Take([.. split.Trained.Take(AssignmentPass.SampleLimit(config))]);
                 CalibrationRun Run() => _owned.Add(new CalibrationRun(weights, backend, task.Workers, task.Settings.Compatibility, set));
                 _assignments = new AssignmentPass(task.Workers, weights.Blocks, Run(), Run(), set, config.NullClass);
-                _log = new DpqLog(task.Folder.TrainingPath("log.csv"));
+                _log = new TrainingLog(task.Folder.TrainingPath(WorkFolder.LogName), "loss,changed_codes,held_out_error,best_error,seconds_left");
             }
             catch
             {
@@ -153,7 +151,7 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
                 {
                     var changes = Reassign();
                     var error = Measure();
-                    _log.Add(step + 1, loss / _how.StepsPerRound, changes, error, _bestError, left);
+                    Log(step + 1, loss / _how.StepsPerRound, changes, error, left);
                     loss = 0;
                 }
 
@@ -171,12 +169,12 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
         private void Start()
         {
             _bestError = _heldOut.Measure(Fixed(_best));
-            _log.Add(0, 0, 0, _bestError, _bestError, 0);
+            Log(0, 0, 0, _bestError, 0);
             var fitted = Snapshots();
             var changes = _assignments.Fit(
                 fitted, _how.StartSweeps, solves: true, KeepTarget, done => _task.Progress?.Report(new QuantizeProgress("fitting codes to outputs", "blocks", done, fitted.Length)));
             var error = _heldOut.Measure(Fixed(fitted));
-            _log.Add(0, 0, changes, error, Math.Min(error, _bestError), 0);
+            Log(0, 0, changes, error, 0);
             if (error < _bestError)
             {
                 foreach (var (trained, layer) in _layers.SelectMany(block => block).Zip(fitted.SelectMany(block => block))) trained.Restart(layer);
@@ -195,7 +193,7 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
             return error;
         }
 
-        private void Keep(DpqLayer[][] layers, double error)
+        private void Keep(CodebookLayer[][] layers, double error)
         {
             (_best, _bestError) = (layers, error);
             TrainingState.Save(BestPath, new Dictionary<string, string> { [ErrorKey] = error.ToString("R", CultureInfo.InvariantCulture) }, ExchangeBest);
@@ -220,7 +218,7 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
                 ExchangeBest(state);
             });
             foreach (var layer in _layers.SelectMany(block => block)) layer.StepCount = step;
-            _log.Resume(step);
+            _log.Resume(block: null, step);
             _task.Note($"training goes on after step {step} of {StepCount}, taken by an earlier run");
             return step;
         }
@@ -236,9 +234,9 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
             foreach (var layer in _best.SelectMany(block => block)) layer.Exchange(state, "");
         }
 
-        private DpqLayer[][] Snapshots() => Array.ConvertAll(_layers, block => Array.ConvertAll(block, layer => layer.Snapshot()));
+        private CodebookLayer[][] Snapshots() => Array.ConvertAll(_layers, block => Array.ConvertAll(block, layer => layer.Snapshot()));
 
-        private static ITrainedLayer[][] Fixed(DpqLayer[][] layers) => Array.ConvertAll(layers, block => Array.ConvertAll(block, layer => (ITrainedLayer)new FixedLayer(layer.ToWeight())));
+        private static ITrainedLayer[][] Fixed(CodebookLayer[][] layers) => Array.ConvertAll(layers, block => Array.ConvertAll(block, layer => (ITrainedLayer)new FixedLayer(layer.ToWeight())));
 
         /// <summary>Chooses codes for the layers' own targets; where they have none, for the teacher's outputs.</summary>
         private long Reassign()
@@ -261,39 +259,8 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
             return values;
         }
 
-        private CalibrationSet Samples(DiTModel model)
-        {
-            if (_task.Folder.HasSamples) return CalibrationSet.Load(_task.Folder.SamplesPath);
-            var set = CalibrationSet.Sample(
-                model, _task.Settings.SampleCount, _task.Settings.Seed, new Relay<double>(done => _task.Progress?.Report(new QuantizeProgress("sampling trajectories", "%", 100 * done, 100))));
-            set.Save(_task.Folder.SamplesPath, model.Config);
-            return set;
-        }
-    }
-}
-
-/// <summary>What a DPQ training says of itself: a line for every round.</summary>
-/// <param name="path">The file.</param>
-internal sealed class DpqLog(string path)
-{
-    private readonly List<string> _lines = ["step,loss,changed_codes,held_out_error,best_error,seconds_left"];
-
-    /// <summary>Reads what an earlier run has written, up to where its state stands.</summary>
-    public void Resume(int step)
-    {
-        if (File.Exists(path)) _lines.AddRange(File.ReadLines(path).Skip(1).Where(line => int.TryParse(line.Split(',')[0], CultureInfo.InvariantCulture, out var at) && at <= step));
-    }
-
-    /// <summary>Adds a line.</summary>
-    /// <param name="step">Steps taken.</param>
-    /// <param name="loss">Mean squared error of the noise, mean over the round's steps.</param>
-    /// <param name="changes">Codes that the round's update has changed.</param>
-    /// <param name="error">Mean squared error of the noise on samples that are held out.</param>
-    /// <param name="best">The least so far.</param>
-    /// <param name="secondsLeft">By the pace so far.</param>
-    public void Add(int step, double loss, long changes, double error, double best, double secondsLeft)
-    {
-        _lines.Add(string.Create(CultureInfo.InvariantCulture, $"{step},{loss:0.000e+00},{changes},{error:0.000e+00},{best:0.000e+00},{secondsLeft:0}"));
-        AtomicFile.Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(string.Join('\n', _lines) + "\n")));
+        /// <summary>A line of the log: the loss is the mean over a round's steps, errors are of the noise on samples held out.</summary>
+        private void Log(int step, double loss, long changes, double error, double secondsLeft) =>
+            _log.Add(block: null, step, $"{loss:0.000e+00},{changes},{error:0.000e+00},{Math.Min(error, _bestError):0.000e+00},{secondsLeft:0}");
     }
 }

@@ -1,3 +1,4 @@
+using DiTRuntime.Calibration.Codebooks;
 using DiTRuntime.Calibration.Numerics;
 using DiTRuntime.Quantization;
 
@@ -19,9 +20,9 @@ internal sealed unsafe class PoolFit(Workers workers, NearestSearch search, Matr
     /// <param name="raw">A layer with a codebook for each position.</param>
     /// <param name="format">The same with a pool.</param>
     /// <param name="iterations">Rounds of Lloyd's steps.</param>
-    public DpqLayer Pool(DpqLayer raw, CodebookFormat format, int iterations)
+    public CodebookLayer Pool(CodebookLayer raw, CodebookFormat format, int iterations)
     {
-        var pooled = new DpqLayer(raw.Name, raw.Outputs, raw.Inputs, format, raw.Bias) { Activations = raw.Activations };
+        var pooled = new CodebookLayer(raw.Name, raw.Outputs, raw.Inputs, format, raw.Bias) { Activations = raw.Activations };
         raw.Codes.CopyTo(pooled.Codes, 0);
         raw.RowScales.CopyTo(pooled.RowScales, 0);
         var members = CodebookPool.Choose(search, raw.Vectors, CountUses(raw), format.PoolSize);
@@ -39,7 +40,7 @@ internal sealed unsafe class PoolFit(Workers workers, NearestSearch search, Matr
     }
 
     /// <summary>Σ hᵢ (w − ŵ)².</summary>
-    public double Error(DpqLayer layer)
+    public double Error(CodebookLayer layer)
     {
         var errors = new double[layer.Outputs];
         layer.ForRows(workers, row =>
@@ -53,7 +54,7 @@ internal sealed unsafe class PoolFit(Workers workers, NearestSearch search, Matr
         return errors.Sum();
     }
 
-    private static long[] CountUses(DpqLayer layer)
+    private static long[] CountUses(CodebookLayer layer)
     {
         var uses = new long[layer.VectorCount];
         for (var row = 0; row < layer.Outputs; row++)
@@ -62,7 +63,7 @@ internal sealed unsafe class PoolFit(Workers workers, NearestSearch search, Matr
     }
 
     /// <summary>Gives every place the nearest entry of its codebook.</summary>
-    private void ChooseCodes(DpqLayer layer)
+    private void ChooseCodes(CodebookLayer layer)
     {
         var k = layer.Format.CodebookSize;
         var (points, book) = (new float[layer.Outputs * _length], new float[k * _length]);
@@ -84,7 +85,7 @@ internal sealed unsafe class PoolFit(Workers workers, NearestSearch search, Matr
     /// <summary>Gives every entry of the codebooks the pool vector nearest to a point of its own.</summary>
     /// <param name="layer">The layer.</param>
     /// <param name="entries">[books, k, d].</param>
-    private void ChooseNumbers(DpqLayer layer, float[] entries)
+    private void ChooseNumbers(CodebookLayer layer, float[] entries)
     {
         var k = layer.Format.CodebookSize;
         var (points, pool) = (new float[k * _length], new float[layer.Vectors.Length]);
@@ -103,7 +104,7 @@ internal sealed unsafe class PoolFit(Workers workers, NearestSearch search, Matr
     }
 
     /// <summary>For each entry of the codebooks the mean Σ s·w / Σ s² of the places that use it; what stands there where none does.</summary>
-    private float[] Means(DpqLayer layer)
+    private float[] Means(CodebookLayer layer)
     {
         var k = layer.Format.CodebookSize;
         var means = new float[layer.Table.Length * _length];
@@ -126,7 +127,7 @@ internal sealed unsafe class PoolFit(Workers workers, NearestSearch search, Matr
     }
 
     /// <summary>Every pool vector becomes Σ h·s·w / Σ h·s² over the places that it stands in.</summary>
-    private void FitVectors(DpqLayer layer)
+    private void FitVectors(CodebookLayer layer)
     {
         var (sums, counts) = (new double[layer.Vectors.Length], new double[layer.Vectors.Length]);
         for (var row = 0; row < layer.Outputs; row++)

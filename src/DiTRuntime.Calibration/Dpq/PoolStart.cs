@@ -35,6 +35,6 @@ internal static unsafe class PoolStart
         weight.CopyRows(0, weight.Outputs, new Span<float>(buffer.Floats, weight.Outputs * weight.Inputs));
         float[] moments = [.. Enumerable.Repeat(1f, weight.Inputs)];
         var fit = new PoolFit(task.Workers, new NearestSearch(clustering, format.VectorLength), new Matrix(buffer.Floats, weight.Outputs, weight.Inputs, weight.Inputs), moments);
-        return fit.Pool(DpqLayer.From(task.Start(weight.Name)), format, Iterations).ToWeight();
+        return fit.Pool(CodebookLayer.From(task.Start(weight.Name)), format, Iterations).ToWeight();
     }
 }

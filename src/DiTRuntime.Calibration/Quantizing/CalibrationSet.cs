@@ -102,6 +102,19 @@ internal sealed class CalibrationSet
         return set;
     }
 
+    /// <summary>The samples of a calibration: those that an earlier run has left in its folder, else new ones, which are kept there.</summary>
+    /// <param name="folder">The folder of unfinished work.</param>
+    /// <param name="model">The model in floating point.</param>
+    /// <param name="settings">How many, and their seed.</param>
+    /// <param name="progress">Told what is being done.</param>
+    public static CalibrationSet Keep(WorkFolder folder, DiTModel model, QuantizeSettings settings, IProgress<QuantizeProgress>? progress)
+    {
+        if (folder.HasSamples) return Load(folder.SamplesPath);
+        var set = Sample(model, settings.SampleCount, settings.Seed, new Relay<double>(done => progress?.Report(new QuantizeProgress("sampling trajectories", "%", 100 * done, 100))));
+        set.Save(folder.SamplesPath, model.Config);
+        return set;
+    }
+
     /// <summary>Writes the set, whole or not at all.</summary>
     public void Save(string path, DiTConfig config) => AtomicFile.Write(path, stream => SafetensorsWriter.Write(stream, new Dictionary<string, string>(),
     [

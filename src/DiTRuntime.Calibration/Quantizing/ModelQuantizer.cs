@@ -64,6 +64,7 @@ public sealed class ModelQuantizer(Func<DiTWeights> open, IDiTBackend backend, i
 
         var layers = new List<LayerReport>();
         PackedModelWriter.Write(output, weights, plan, Pack, settings.MethodJson(), progress: null, cancellation);
+        folder?.KeepLog();
         folder?.Delete();
         var parameters = weights.Layers.Sum(layer => (long)layer.Outputs * layer.Inputs + (layer.Bias?.Length ?? 0));
         return new QuantizeReport(layers, new FileInfo(output).Length, parameters, Stopwatch.GetElapsedTime(start).TotalSeconds, resumed);
@@ -116,10 +117,7 @@ public sealed class ModelQuantizer(Func<DiTWeights> open, IDiTBackend backend, i
         var weights = open();
         var streams = weights.Blocks.Sum(block => BlockLayers.Of(block).Sum(layer => (long)layer.Outputs * layer.Inputs)) * sizeof(float) > HeldWeightBytes;
         using var model = new DiTModel(weights, backend, settings.Compatibility, residency: streams ? WeightResidency.None : WeightResidency.All);
-        var set = CalibrationSet.Sample(
-            model, settings.SampleCount, settings.Seed, new Relay<double>(done => progress?.Report(new QuantizeProgress("sampling trajectories", "%", 100 * done, 100))));
-        set.Save(folder.SamplesPath, config);
-        return set;
+        return CalibrationSet.Keep(folder, model, settings, progress);
     }
 }
 

@@ -13,6 +13,11 @@ namespace DiTRuntime.Calibration.Quantizing;
 internal sealed class WorkFolder
 {
     private const string SettingsName = "settings.json", SamplesName = "samples.safetensors", StateName = "state.safetensors", PartSuffix = ".part.safetensors", TrainedSuffix = ".trained" + PartSuffix, TrainingPrefix = "training.";
+    /// <summary>A training's log, in the folder and after the output's name.</summary>
+    public const string LogName = "log.csv";
+
+    private const string Suffix = ".work";
+
     private const string FinishedKey = "finished", LayersKey = "layers", TokensName = "tokens";
 
     private readonly string _path;
@@ -32,7 +37,7 @@ internal sealed class WorkFolder
     /// <exception cref="OutputException">The folder cannot be made, or holds what no calibration has left there.</exception>
     public static WorkFolder Open(string output, string settings, Action<string> note)
     {
-        var folder = new WorkFolder(output + ".work");
+        var folder = new WorkFolder(output + Suffix);
         var path = Path.Combine(folder._path, SettingsName);
         folder.Guard(() =>
         {
@@ -109,6 +114,12 @@ internal sealed class WorkFolder
             throw new InvalidFileException(path, "not the state of a calibration; remove the folder to start anew", e);
         }
     }
+
+    /// <summary>Keeps the log of a training beside the output, where there is one.</summary>
+    public void KeepLog() => Guard(() =>
+    {
+        if (File.Exists(TrainingPath(LogName))) File.Move(TrainingPath(LogName), $"{_path[..^Suffix.Length]}.{LogName}", overwrite: true);
+    });
 
     /// <summary>Removes the folder and what calibration has put there.</summary>
     public void Delete() => Guard(() =>

@@ -35,7 +35,7 @@ internal sealed class BlockwiseTraining(CodebookTask task, ITrainingBackend back
         var conditions = student.ModulationInputs((set.Timesteps, set.Labels));
         var first = Load(teacher, student, set);
         using var trainer = new BlockTrainer(backend, task.Plan.Config, task.Settings.Compatibility, BatchSize);
-        var log = new TrainingLog(task.Folder.TrainingPath("log.csv"));
+        var log = TrainingLoop.OpenLog(task);
         for (var block = first; block < task.Plan.Config.Depth; block++)
         {
             using var weights = task.Open();

@@ -29,7 +29,7 @@ internal sealed class EndToEndTraining(CodebookTask task, ITrainingBackend backe
         SoftLayer[] soft = [.. layers.SelectMany(block => block).OfType<SoftLayer>()];
         using var trajectories = new TeacherTrajectories(model, task.Settings.Seed);
         using var student = new StudentGradient(backend, weights.Config, model.Compatibility, TeacherTrajectories.SampleCount, final: null);
-        var loop = new TrainingLoop(task, schedule, new TrainingLog(task.Folder.TrainingPath("log.csv")), saveInterval);
+        var loop = new TrainingLoop(task, schedule, TrainingLoop.OpenLog(task), saveInterval);
         return loop.Run(
             new TrainingLoop.Work(
                 null, 1, soft,

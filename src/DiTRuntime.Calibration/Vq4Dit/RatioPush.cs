@@ -1,3 +1,5 @@
+using DiTRuntime.Calibration.Training;
+
 namespace DiTRuntime.Calibration.Vq4Dit;
 
 /// <summary>When the ratio loss counts: not in iterations at whose beginning it is better than it has ever been, as in VQ4DiT's published code.</summary>

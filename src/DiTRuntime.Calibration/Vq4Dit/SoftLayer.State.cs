@@ -1,3 +1,5 @@
+using DiTRuntime.Calibration.Training;
+
 namespace DiTRuntime.Calibration.Vq4Dit;
 
 /// <content>Interrupting a training and going on.</content>

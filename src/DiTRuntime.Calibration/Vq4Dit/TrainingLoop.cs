@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using DiTRuntime.Calibration.Codebooks;
 using DiTRuntime.Calibration.Quantizing;
+using DiTRuntime.Calibration.Training;
 
 namespace DiTRuntime.Calibration.Vq4Dit;
 
@@ -68,12 +69,14 @@ internal sealed class TrainingLoop(CodebookTask task, Vq4DitSchedule schedule, T
         return errors[0];
     }
 
+    /// <summary>The log of a run: mean squared error of the blocks' outputs over the iterations since the last line, n·mean(r(1 − r)), share of the vectors whose code is found, error on samples held out where it was measured.</summary>
+    public static TrainingLog OpenLog(CodebookTask task) => new(task.Folder.TrainingPath(WorkFolder.LogName), "loss,ratio_loss,frozen_share,held_out_error,seconds_left");
+
     private void Write(Work work, int done, double[] errors, double? heldOut, double pace)
     {
         var left = (work.BlockCount - (work.Block ?? 0)) * schedule.Iterations - done;
-        log.Add(new LogLine(
-            work.Block, done, errors[1] / errors[2], work.Layers.Average(layer => layer.RatioLoss), work.Layers.Sum(layer => (double)layer.FrozenCount) / work.Layers.Sum(layer => (double)layer.VectorCount),
-            heldOut, pace * left));
+        var frozen = work.Layers.Sum(layer => (double)layer.FrozenCount) / work.Layers.Sum(layer => (double)layer.VectorCount);
+        log.Add(work.Block, done, $"{errors[1] / errors[2]:0.000e+00},{work.Layers.Average(layer => layer.RatioLoss):0.0000},{frozen:0.0000},{heldOut:0.000e+00},{pace * left:0}");
         errors[1] = errors[2] = 0;
     }
 

@@ -31,7 +31,7 @@ internal sealed class Vq4DitTraining(Vq4DitSchedule? schedule = null, TimeSpan? 
         using var weights = task.Open();
         var streams = weights.Blocks.Sum(block => BlockLayers.Of(block).Sum(layer => (long)layer.Outputs * layer.Inputs)) * sizeof(float) > HeldWeightBytes;
         using var model = new DiTModel(task.Open(), backend, task.Settings.Compatibility, residency: streams ? WeightResidency.None : WeightResidency.All);
-        var set = Samples(task, model);
+        var set = CalibrationSet.Keep(task.Folder, model, task.Settings, task.Progress);
         var split = SampleSplit.Of(set);
         using var heldOut = new HeldOutNoise(model, weights, backend, set, split.HeldOut);
         var start = heldOut.Measure(Layers(task, weights, Start));
@@ -65,13 +65,4 @@ internal sealed class Vq4DitTraining(Vq4DitSchedule? schedule = null, TimeSpan? 
 
     private static ITrainedLayer[][] Layers(CodebookTask task, DiTWeights weights, Func<CodebookTask, LinearWeight, LinearWeight> weightOf) =>
         [.. weights.Blocks.Select(block => Array.ConvertAll(BlockLayers.Of(block), layer => (ITrainedLayer)new FixedLayer(weightOf(task, layer))))];
-
-    private static CalibrationSet Samples(CodebookTask task, DiTModel model)
-    {
-        if (task.Folder.HasSamples) return CalibrationSet.Load(task.Folder.SamplesPath);
-        var set = CalibrationSet.Sample(
-            model, task.Settings.SampleCount, task.Settings.Seed, new Relay<double>(done => task.Progress?.Report(new QuantizeProgress("sampling trajectories", "%", 100 * done, 100))));
-        set.Save(task.Folder.SamplesPath, model.Config);
-        return set;
-    }
 }

@@ -1,8 +1,10 @@
 using DiTRuntime.Backends.Cpu;
 using DiTRuntime.Backends.Training;
+using DiTRuntime.Calibration.Codebooks;
 using DiTRuntime.Calibration.Dpq;
 using DiTRuntime.Calibration.Numerics;
 using DiTRuntime.Quantization;
+using DiTRuntime.Tests.Calibration.Codebooks;
 using DiTRuntime.Tests.Quantization;
 
 namespace DiTRuntime.Tests.Calibration.Dpq;
@@ -47,15 +49,15 @@ internal sealed class CodebookPoolTests
     {
         var raw = new CodebookFormat(16, 4) { IsProduct = true, HasRowScales = scales };
         var format = raw with { PoolSize = 60 };
-        DpqLayer? known = null;
+        CodebookLayer? known = null;
         foreach (var threads in new[] { 1, 3 })
         {
             using var workers = new Workers(threads);
             using var backend = CpuBackend.Create(new CpuOptions(threads));
-            using var problem = new DpqProblem(workers, 150, 48, raw);
+            using var problem = new OutputProblem(workers, 150, 48, raw);
             var fit = new PoolFit(workers, new NearestSearch((IClusteringBackend)backend, 4), problem.Weights, problem.Moments);
             var last = double.PositiveInfinity;
-            DpqLayer? pooled = null;
+            CodebookLayer? pooled = null;
             foreach (var iterations in new[] { 0, 1, 2, 5, 9 })
             {
                 pooled = fit.Pool(problem.Layer, format, iterations);
@@ -68,7 +70,7 @@ internal sealed class CodebookPoolTests
             Assert.That(known?.Codes ?? pooled.Codes, Is.EqualTo(pooled.Codes));
             Assert.That(known?.Table ?? pooled.Table, Is.EqualTo(pooled.Table));
             known = pooled;
-            var back = DpqLayer.From(pooled.ToWeight());
+            var back = CodebookLayer.From(pooled.ToWeight());
             Assert.That(back.Codes, Is.EqualTo(pooled.Codes));
             Assert.That(back.Table, Is.EqualTo(pooled.Table));
             Assert.That(back.Vectors, Is.EqualTo(pooled.Vectors).Within(1e-3f * 5));

@@ -144,7 +144,7 @@ internal sealed class DpqTrainingTests
     {
         var values = new float[weight.Outputs * weight.Inputs];
         weight.CopyRows(0, weight.Outputs, values);
-        var layer = new DpqLayer(weight.Name, weight.Outputs, weight.Inputs, format, weight.Bias);
+        var layer = new CodebookLayer(weight.Name, weight.Outputs, weight.Inputs, format, weight.Bias);
         var (d, k) = (format.VectorLength, format.CodebookSize);
         for (var book = 0; book < format.BookCount(weight.Inputs); book++)
             for (var c = 0; c < k; c++)
@@ -167,7 +167,7 @@ internal sealed class DpqTrainingTests
 
     private double BestError() => Column(4)[^1];
 
-    private double[] Column(int column) => [.. File.ReadLines(_folder["q.work/training.log.csv"]).Skip(1).Select(line => double.Parse(line.Split(',')[column], CultureInfo.InvariantCulture))];
+    private double[] Column(int column) => [.. File.ReadLines(_folder["q.work/training.log.csv"]).Skip(1).Select(line => double.Parse(line.Split(',')[column + 1], CultureInfo.InvariantCulture))];
 
     private Dictionary<string, byte[]> Results() => Directory.GetFiles(_folder["q.work"], "*.trained.*").ToDictionary(path => Path.GetFileName(path), File.ReadAllBytes);
 

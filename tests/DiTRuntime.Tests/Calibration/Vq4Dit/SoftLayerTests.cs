@@ -1,4 +1,5 @@
 using DiTRuntime.Calibration.Numerics;
+using DiTRuntime.Calibration.Training;
 using DiTRuntime.Calibration.Vq4Dit;
 using DiTRuntime.Checkpoints;
 using DiTRuntime.Quantization;

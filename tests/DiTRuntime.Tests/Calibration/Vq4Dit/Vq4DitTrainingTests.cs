@@ -2,6 +2,7 @@ using DiTRuntime.Backends.Cpu;
 using DiTRuntime.Calibration.Codebooks;
 using DiTRuntime.Calibration.Numerics;
 using DiTRuntime.Calibration.Quantizing;
+using DiTRuntime.Calibration.Training;
 using DiTRuntime.Calibration.Vq4Dit;
 using DiTRuntime.Models;
 using DiTRuntime.Tests.Imaging;

@@ -1,19 +1,19 @@
 using DiTRuntime.Backends.Cpu;
-using DiTRuntime.Calibration.Dpq;
+using DiTRuntime.Calibration.Codebooks;
 using DiTRuntime.Calibration.Numerics;
 using DiTRuntime.Quantization;
 using DiTRuntime.Tests.Calibration.Numerics;
 using DiTRuntime.Tests.Quantization;
 
-namespace DiTRuntime.Tests.Calibration.Dpq;
+namespace DiTRuntime.Tests.Calibration.Codebooks;
 
 /// <summary>A random weight, inputs that are correlated, and a codebook layer in any state.</summary>
-internal sealed unsafe class DpqProblem : IDisposable
+internal sealed unsafe class OutputProblem : IDisposable
 {
     private readonly NativeBuffer _weights;
     private readonly NativeBuffer _hessian;
 
-    public DpqProblem(Workers workers, int outputs, int inputs, CodebookFormat format, int seed = 1)
+    public OutputProblem(Workers workers, int outputs, int inputs, CodebookFormat format, int seed = 1)
     {
         _weights = new NativeBuffer((long)outputs * inputs * sizeof(float));
         _hessian = new NativeBuffer((long)inputs * inputs * sizeof(float));
@@ -21,7 +21,7 @@ internal sealed unsafe class DpqProblem : IDisposable
         Gaussian.Values(outputs * inputs, seed).CopyTo(new Span<float>(_weights.Floats, outputs * inputs));
         using var problem = new RandomInputs(workers, inputs, 3 * inputs, seed);
         problem.Hessian.CopyTo(_hessian.Floats);
-        Layer = new DpqLayer("layer", outputs, inputs, format, null);
+        Layer = new CodebookLayer("layer", outputs, inputs, format, null);
         var random = new Random(seed);
         Gaussian.Values(Layer.Vectors.Length, seed + 1).CopyTo(Layer.Vectors, 0);
         foreach (ref var code in Layer.Codes.AsSpan()) code = (ushort)random.Next(format.CodebookSize);
@@ -35,7 +35,7 @@ internal sealed unsafe class DpqProblem : IDisposable
 
     public Matrix Hessian { get; }
 
-    public DpqLayer Layer { get; }
+    public CodebookLayer Layer { get; }
 
     /// <summary>Diagonal of H.</summary>
     public float[] Moments => [.. Enumerable.Range(0, Hessian.RowCount).Select(i => Hessian.Row(i)[i])];

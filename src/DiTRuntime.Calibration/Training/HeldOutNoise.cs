@@ -1,9 +1,8 @@
 using DiTRuntime.Backends.Training;
 using DiTRuntime.Calibration.Quantizing;
-using DiTRuntime.Calibration.Training;
 using DiTRuntime.Models;
 
-namespace DiTRuntime.Calibration.Vq4Dit;
+namespace DiTRuntime.Calibration.Training;
 
 /// <summary>The error of the noise that a student predicts, on samples that it is not trained on.</summary>
 internal sealed class HeldOutNoise : IDisposable

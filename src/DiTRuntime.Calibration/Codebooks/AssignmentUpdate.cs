@@ -2,7 +2,7 @@ using System.Runtime.Intrinsics;
 using DiTRuntime.Backends.Cpu;
 using DiTRuntime.Calibration.Numerics;
 
-namespace DiTRuntime.Calibration.Dpq;
+namespace DiTRuntime.Calibration.Codebooks;
 
 /// <summary>
 /// Fits a codebook layer to its outputs, not to its weights: everything here lowers Σₙ (wₙ − ŵₙ) H (wₙ − ŵₙ)ᵀ with H the second moment of the layer's inputs
@@ -46,7 +46,7 @@ internal sealed unsafe class AssignmentUpdate : IDisposable
     private Matrix Products => new(_products.Floats, _weights.RowCount, _weights.ColumnCount, _weights.ColumnCount);
 
     /// <summary>Σₙ (wₙ − ŵₙ) H (wₙ − ŵₙ)ᵀ.</summary>
-    public double Objective(DpqLayer layer)
+    public double Objective(CodebookLayer layer)
     {
         TakeErrors(layer);
         return MatrixProduct.QuadraticForm(_workers, Errors, _hessian);
@@ -54,7 +54,7 @@ internal sealed unsafe class AssignmentUpdate : IDisposable
 
     /// <summary>Visits every place once, and gives it the best codeword of its codebook.</summary>
     /// <returns>Codes that have changed.</returns>
-    public long Sweep(DpqLayer layer)
+    public long Sweep(CodebookLayer layer)
     {
         TakeErrors(layer);
         var changes = new long[layer.Outputs];
@@ -75,7 +75,7 @@ internal sealed unsafe class AssignmentUpdate : IDisposable
     /// <summary>The best vectors for the codes as they stand: least squares by conjugate gradients.</summary>
     /// <param name="layer">The layer; stays as it is where rounding leaves nothing to gain.</param>
     /// <param name="iterations">Steps; each is one product of W's size with H.</param>
-    public void SolveVectors(DpqLayer layer, int iterations)
+    public void SolveVectors(CodebookLayer layer, int iterations)
     {
         var before = Objective(layer);
         var original = layer.Vectors.ToArray();
@@ -115,7 +115,7 @@ internal sealed unsafe class AssignmentUpdate : IDisposable
     }
 
     /// <summary>The best scale of every row for its codes and vectors: s = w H ŵᵀ / ŵ H ŵᵀ with ŵ before scaling.</summary>
-    public void SolveRowScales(DpqLayer layer)
+    public void SolveRowScales(CodebookLayer layer)
     {
         if (!layer.Format.HasRowScales) return;
         layer.Expand(_workers, layer.Vectors, [], Errors);
@@ -141,7 +141,7 @@ internal sealed unsafe class AssignmentUpdate : IDisposable
         _products.Dispose();
     }
 
-    private void TakeErrors(DpqLayer layer)
+    private void TakeErrors(CodebookLayer layer)
     {
         layer.Expand(_workers, Errors);
         layer.ForRows(_workers, row =>
@@ -153,7 +153,7 @@ internal sealed unsafe class AssignmentUpdate : IDisposable
     }
 
     /// <summary>Σ s² H_ii over the places of each vector: the diagonal of the least-squares problem, and never zero.</summary>
-    private double[] Diagonal(DpqLayer layer)
+    private double[] Diagonal(CodebookLayer layer)
     {
         layer.ForRows(_workers, row =>
         {
@@ -171,7 +171,7 @@ internal sealed unsafe class AssignmentUpdate : IDisposable
     /// <param name="row">n.</param>
     /// <param name="products">in/out (eH) of the block's columns.</param>
     /// <returns>Codes that have changed.</returns>
-    private long SweepRow(DpqLayer layer, BlockBooks books, int row, float* products)
+    private long SweepRow(CodebookLayer layer, BlockBooks books, int row, float* products)
     {
         var d = layer.VectorLength;
         var width = books.Positions * d;
@@ -213,7 +213,7 @@ internal sealed unsafe class AssignmentUpdate : IDisposable
         private readonly int _parts;
         private readonly int _rowsPerPart;
 
-        public BlockBooks(DpqLayer layer, Matrix hessian, int first, int positions)
+        public BlockBooks(CodebookLayer layer, Matrix hessian, int first, int positions)
         {
             (First, Positions) = (first, positions);
             _parts = layer.Format.IsProduct ? 1 : layer.Format.Parts;
@@ -240,7 +240,7 @@ internal sealed unsafe class AssignmentUpdate : IDisposable
         private readonly float[] _images;
         private readonly float[] _squares;
 
-        public PlaceBook(DpqLayer layer, int book, Matrix hessian, int column)
+        public PlaceBook(CodebookLayer layer, int book, Matrix hessian, int column)
         {
             var k = layer.Format.CodebookSize;
             _length = layer.VectorLength;

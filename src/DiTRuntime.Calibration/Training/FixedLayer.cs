@@ -1,7 +1,6 @@
-using DiTRuntime.Calibration.Training;
 using DiTRuntime.Quantization;
 
-namespace DiTRuntime.Calibration.Vq4Dit;
+namespace DiTRuntime.Calibration.Training;
 
 /// <summary>A layer that training leaves as it is.</summary>
 /// <param name="weight">The layer.</param>

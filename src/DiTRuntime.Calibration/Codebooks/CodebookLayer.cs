@@ -1,12 +1,12 @@
 using DiTRuntime.Calibration.Numerics;
-using DiTRuntime.Calibration.Vq4Dit;
+using DiTRuntime.Calibration.Training;
 using DiTRuntime.Quantization;
 
-namespace DiTRuntime.Calibration.Dpq;
+namespace DiTRuntime.Calibration.Codebooks;
 
 /// <summary>A codebook layer that is being calibrated: w[n, j·d + i] = s_n · V[table[book(n, j), code(n, j)], i], all of it open to change.</summary>
 /// <remarks>Without a pool every entry of the codebooks has a vector of its own, and the table counts them.</remarks>
-internal sealed unsafe class DpqLayer
+internal sealed unsafe class CodebookLayer
 {
     /// <summary>Parts of the rows that are summed apart: sums by vector do not depend on the number of threads.</summary>
     private const int SumParts = 8;
@@ -19,7 +19,7 @@ internal sealed unsafe class DpqLayer
     /// <param name="inputs">K.</param>
     /// <param name="format">Sizes of the codebooks.</param>
     /// <param name="bias">b [N], or null; copied.</param>
-    public DpqLayer(string name, int outputs, int inputs, CodebookFormat format, float[]? bias)
+    public CodebookLayer(string name, int outputs, int inputs, CodebookFormat format, float[]? bias)
     {
         (Name, Outputs, Inputs, Format, Bias) = (name, outputs, inputs, format, bias?.ToArray());
         VectorsPerRow = format.VectorsPerRow(inputs);
@@ -79,9 +79,9 @@ internal sealed unsafe class DpqLayer
     public int VectorAt(int row, int position) => Table[BookOf(row, position) * Format.CodebookSize + Codes[row * VectorsPerRow + position]];
 
     /// <summary>A layer as it was packed.</summary>
-    public static DpqLayer From(CodebookWeight weight)
+    public static CodebookLayer From(CodebookWeight weight)
     {
-        var layer = new DpqLayer(weight.Name, weight.Outputs, weight.Inputs, weight.Format, weight.Bias) { Activations = weight.Activations };
+        var layer = new CodebookLayer(weight.Name, weight.Outputs, weight.Inputs, weight.Format, weight.Bias) { Activations = weight.Activations };
         var rowBytes = weight.Format.RowBytes(weight.Inputs);
         for (var row = 0; row < layer.Outputs; row++)
         {
@@ -95,14 +95,34 @@ internal sealed unsafe class DpqLayer
         return layer;
     }
 
+    /// <summary>A layer without a pool from its codes.</summary>
+    public static CodebookLayer From(CodebookCodes codes, int outputs, int inputs, CodebookFormat format)
+    {
+        var layer = new CodebookLayer("", outputs, inputs, format, null);
+        codes.Codes.CopyTo(layer.Codes, 0);
+        for (var i = 0; i < layer.Vectors.Length; i++) layer.Vectors[i] = (float)codes.Vectors[i];
+        for (var row = 0; row < outputs && codes.RowScales is not null; row++) layer.RowScales[row] = (float)codes.RowScales[row];
+        return layer;
+    }
+
+    /// <summary>The codes of a layer without a pool, everything rounded to halves.</summary>
+    public CodebookCodes ToCodes() => new(Codes, Array.ConvertAll(Vectors, ToHalf), Format.HasRowScales ? Array.ConvertAll(RowScales, ToScale) : null);
+
+    /// <summary>Rounds vectors and scales to halves, as a file will hold them.</summary>
+    public void Round()
+    {
+        for (var i = 0; i < Vectors.Length; i++) Vectors[i] = (float)ToHalf(Vectors[i]);
+        for (var row = 0; row < Outputs && Format.HasRowScales; row++) RowScales[row] = (float)ToScale(RowScales[row]);
+    }
+
     /// <summary>The layer as a file holds it: vectors and scales rounded to halves.</summary>
     public CodebookWeight ToWeight() => CodebookWeight.Pack(
         Name, Outputs, Inputs, Bias, Format, Codes, Array.ConvertAll(Vectors, ToHalf),
         Format.PoolSize == 0 ? [] : Array.ConvertAll(Table, number => (uint)number),
-        Format.HasRowScales ? Array.ConvertAll(RowScales, scale => (Half)Math.Clamp(scale, SmallestScale, (float)Half.MaxValue)) : null, Activations);
+        Format.HasRowScales ? Array.ConvertAll(RowScales, ToScale) : null, Activations);
 
     /// <summary>Takes over everything that another layer of the same format holds.</summary>
-    public void CopyFrom(DpqLayer other)
+    public void CopyFrom(CodebookLayer other)
     {
         other.Codes.CopyTo(Codes, 0);
         other.Table.CopyTo(Table, 0);
@@ -188,6 +208,8 @@ internal sealed unsafe class DpqLayer
 
     /// <summary>The smallest scale that is not zero as a half.</summary>
     private const float SmallestScale = 6.1e-5f;
+
+    private static Half ToScale(float value) => (Half)Math.Clamp(value, SmallestScale, (float)Half.MaxValue);
 
     private static Half ToHalf(float value) => (Half)Math.Clamp(value, -(float)Half.MaxValue, (float)Half.MaxValue);
 }

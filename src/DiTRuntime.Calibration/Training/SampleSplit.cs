@@ -1,6 +1,6 @@
 using DiTRuntime.Calibration.Quantizing;
 
-namespace DiTRuntime.Calibration.Vq4Dit;
+namespace DiTRuntime.Calibration.Training;
 
 /// <summary>Which calibration samples are trained on, and which are held out to measure by.</summary>
 /// <param name="Trained">Numbers of the former.</param>

@@ -1,7 +1,7 @@
 using System.Runtime.InteropServices;
 using DiTRuntime.Checkpoints;
 
-namespace DiTRuntime.Calibration.Vq4Dit;
+namespace DiTRuntime.Calibration.Training;
 
 /// <summary>Arrays on their way to a file, or back into the arrays that they came from: whoever has a state names its arrays once for both ways.</summary>
 internal sealed class TrainingState

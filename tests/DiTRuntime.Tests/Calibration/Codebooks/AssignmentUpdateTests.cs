@@ -1,8 +1,8 @@
-using DiTRuntime.Calibration.Dpq;
+using DiTRuntime.Calibration.Codebooks;
 using DiTRuntime.Calibration.Numerics;
 using DiTRuntime.Quantization;
 
-namespace DiTRuntime.Tests.Calibration.Dpq;
+namespace DiTRuntime.Tests.Calibration.Codebooks;
 
 internal sealed unsafe class AssignmentUpdateTests
 {
@@ -23,7 +23,7 @@ internal sealed unsafe class AssignmentUpdateTests
     public void Sweeps_lower_the_error_until_no_single_code_can(int inputs, CodebookFormat format)
     {
         using var workers = new Workers(2);
-        using var problem = new DpqProblem(workers, Rows, inputs, format);
+        using var problem = new OutputProblem(workers, Rows, inputs, format);
         using var update = new AssignmentUpdate(workers, problem.Weights, problem.Hessian);
         var error = problem.Error();
         // fp32 sums of K products against double precision.
@@ -55,7 +55,7 @@ internal sealed unsafe class AssignmentUpdateTests
     public void Vectors_are_the_least_squares_solution(int inputs, CodebookFormat format)
     {
         using var workers = new Workers(2);
-        using var problem = new DpqProblem(workers, Rows, inputs, format);
+        using var problem = new OutputProblem(workers, Rows, inputs, format);
         using var update = new AssignmentUpdate(workers, problem.Weights, problem.Hessian);
         var (error, slope) = (problem.Error(), Norm(Slope(problem)));
         foreach (var iterations in new[] { 1, 3, 200 })
@@ -74,7 +74,7 @@ internal sealed unsafe class AssignmentUpdateTests
     public void Row_scales_are_the_best_for_their_rows()
     {
         using var workers = new Workers(2);
-        using var problem = new DpqProblem(workers, Rows, 48, new CodebookFormat(16, 4) { HasRowScales = true });
+        using var problem = new OutputProblem(workers, Rows, 48, new CodebookFormat(16, 4) { HasRowScales = true });
         using var update = new AssignmentUpdate(workers, problem.Weights, problem.Hessian);
         // Codes that follow the weights, so that no best scale is negative.
         update.Sweep(problem.Layer);
@@ -100,7 +100,7 @@ internal sealed unsafe class AssignmentUpdateTests
         (ushort[] Codes, float[] Vectors, float[] Scales) Run(int threads)
         {
             using var workers = new Workers(threads);
-            using var problem = new DpqProblem(workers, 210, 136, new CodebookFormat(7, 8) { IsProduct = true, PoolSize = 40, HasRowScales = true });
+            using var problem = new OutputProblem(workers, 210, 136, new CodebookFormat(7, 8) { IsProduct = true, PoolSize = 40, HasRowScales = true });
             using var update = new AssignmentUpdate(workers, problem.Weights, problem.Hessian);
             update.Sweep(problem.Layer);
             update.SolveVectors(problem.Layer, 3);
@@ -119,7 +119,7 @@ internal sealed unsafe class AssignmentUpdateTests
     }
 
     /// <summary>Half the derivative of the error by the vectors, by its definition.</summary>
-    private static double[] Slope(DpqProblem problem)
+    private static double[] Slope(OutputProblem problem)
     {
         var layer = problem.Layer;
         var d = layer.VectorLength;
