@@ -1,4 +1,6 @@
 using System.Numerics;
+using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json.Nodes;
 using DiTRuntime.Models;
 using DiTRuntime.Quantization;
@@ -114,7 +116,30 @@ public sealed record CodebookSettings
         json["candidates"] = Candidates;
         json["iterations"] = Iterations;
         json["training"] = Training.ToString().ToLowerInvariant();
-        json["data"] = DataPath is null ? null : Path.GetFileName(DataPath);
+        if (DataPath is not null) json["data"] = $"{Path.GetFileName(DataPath)} sha256 {DataHash(DataPath)}";
+    }
+
+    /// <summary>SHA-256 of a file, or of the names and contents of a folder's files in the order of their names.</summary>
+    /// <exception cref="InvalidFileException">It cannot be read.</exception>
+    private static string DataHash(string path)
+    {
+        try
+        {
+            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            var isFolder = Directory.Exists(path);
+            foreach (var file in isFolder ? Directory.GetFiles(path).Order(StringComparer.Ordinal).ToArray() : [path])
+            {
+                if (isFolder) hash.AppendData(Encoding.UTF8.GetBytes(Path.GetFileName(file) + "\n"));
+                using var stream = File.OpenRead(file);
+                hash.AppendData(SHA256.HashData(stream));
+            }
+
+            return Convert.ToHexStringLower(hash.GetHashAndReset())[..16];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new InvalidFileException(path, $"the data cannot be read ({e.Message})", e);
+        }
     }
 
     private CodebookFormat WeightsOf(DiTLayer layer)

@@ -14,7 +14,7 @@ namespace DiTRuntime.Calibration.Dpq;
 internal sealed record DpqSchedule
 {
     /// <summary>Rounds: steps, then an update of the assignments, then a measurement.</summary>
-    public int Rounds { get; init; } = 24;
+    public int Rounds { get; init; } = 8;
 
     /// <summary>Optimizer steps of a round.</summary>
     public int StepsPerRound { get; init; } = 50;
