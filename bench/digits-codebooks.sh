@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Codebook weights on the built-in digit model: every method at 3, 2 and about 1 bit beside rounding and GPTQ in groups, the same 200 digits
-# drawn with each; then the ablation of VQ4DiT. Prints the tables of docs/quality.md. About half an hour on two cores; what is in FOLDER already
+# drawn with each; VQ4DiT with 1 to 4 candidates and from both starts. Prints the table of docs/quality.md. About half an hour on two cores; what is in FOLDER already
 # is not made again.
 #
-#   bench/digits-codebooks.sh [FOLDER] [dit eval flags]
+#   bench/digits-codebooks.sh [FOLDER] [dit eval flags: docs/quality.md has --steps 25]
 set -euo pipefail
 root="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)"
 folder="${1:-$(mktemp -d)}"
@@ -36,4 +36,6 @@ pack vq4dit-k256-d4-n2 --method vq4dit --wbits 2
 pack vq4dit-k256-d4-n3 --method vq4dit --wbits 2 --candidates 3
 pack vq4dit-k256-d4-n4 --method vq4dit --wbits 2 --candidates 4
 pack vq4dit-gptvq-k256-d4 --method vq4dit --wbits 2 --init gptvq
+pack dpq-k16-d4-rows --method dpq --k 16 --d 4 --row-scales on --iterations 1
+pack dpq-k32-d4-rows --method dpq --layout codebook --k 32 --d 4 --row-scales on --iterations 1
 exec "$dit" eval --backend cpu --digits "${models[@]}" "$@"
