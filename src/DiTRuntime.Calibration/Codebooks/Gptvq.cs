@@ -127,7 +127,7 @@ internal sealed unsafe class Gptvq
 
     private void ForRows(RowTask body) => _workers.For((_weights.RowCount + TaskRows - 1) / TaskRows, task =>
     {
-        var x = stackalloc float[4 * CodebookFormat.MaxVectorLength];
+        var x = stackalloc float[2 * CodebookFormat.MaxVectorLength];
         for (var row = task * TaskRows; row < Math.Min(_weights.RowCount, (task + 1) * TaskRows); row++) body(row, x, x + CodebookFormat.MaxVectorLength);
     });
 

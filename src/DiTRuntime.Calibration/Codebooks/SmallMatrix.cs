@@ -25,25 +25,4 @@ internal static class SmallMatrix
 
         return inverse;
     }
-
-    /// <summary>The Cholesky factor of a symmetric, positive definite matrix A = L Lᵀ.</summary>
-    /// <param name="size">d.</param>
-    /// <param name="element">A[a, b].</param>
-    /// <returns>L, and L⁻ᵀ = A⁻¹L, both [d, d].</returns>
-    public static (float[] Factor, float[] TransposedInverse) Factor(int size, Func<int, int, double> element)
-    {
-        var lower = new double[size * size];
-        for (var row = 0; row < size; row++)
-        {
-            for (var column = 0; column <= row; column++)
-            {
-                var sum = element(row, column);
-                for (var k = 0; k < column; k++) sum -= lower[row * size + k] * lower[column * size + k];
-                lower[row * size + column] = row == column ? Math.Sqrt(Math.Max(sum, double.Epsilon)) : sum / lower[column * size + column];
-            }
-        }
-
-        // Lᵀ is upper triangular.
-        return (Array.ConvertAll(lower, value => (float)value), InverseOfUpper(size, (a, b) => lower[b * size + a]));
-    }
 }

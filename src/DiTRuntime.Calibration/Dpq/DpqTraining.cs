@@ -58,9 +58,6 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
 {
     private const string StepKey = "step", ErrorKey = "error";
 
-    /// <summary>Weights of the blocks in fp32 up to which each layer keeps a target of its own.</summary>
-    private const long TargetBytes = 512L << 20;
-
     /// <inheritdoc/>
     public void Check(QuantizeSettings settings, DiTConfig config)
     {
@@ -73,12 +70,11 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
         if (task.Backend is not ITrainingBackend backend) throw new UsageException($"--method {task.Settings.MethodName}: the backend {task.Backend.Name} cannot train");
         using var weights = task.Open();
         var data = task.Settings.Codebooks!.DataPath is { } path ? TrainingData.Load(path, weights.Config) : null;
-        var blockBytes = weights.Blocks.Sum(block => BlockLayers.Of(block).Sum(layer => (long)layer.Outputs * layer.Inputs)) * sizeof(float);
-        using var model = new DiTModel(task.Open(), backend, task.Settings.Compatibility, residency: blockBytes > TargetBytes ? WeightResidency.None : WeightResidency.All);
+        using var model = new DiTModel(task.Open(), backend, task.Settings.Compatibility, residency: BlockLayers.Residency(weights));
         var how = schedule ?? new DpqSchedule();
         if (task.Settings.Codebooks.Iterations is { } rounds) how = how with { Rounds = rounds };
         PoolStart.Save(task, weights);
-        using var student = new Student(task, how with { MovesTargets = how.MovesTargets && blockBytes <= TargetBytes }, weights, model, backend, data);
+        using var student = new Student(task, how with { MovesTargets = how.MovesTargets && BlockLayers.AreHeld(weights) }, weights, model, backend, data);
         student.Train();
     }
 

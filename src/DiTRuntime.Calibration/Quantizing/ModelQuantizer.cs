@@ -23,9 +23,6 @@ namespace DiTRuntime.Calibration.Quantizing;
 /// <param name="note">Told what the user should know: that earlier work is taken up or dropped.</param>
 public sealed class ModelQuantizer(Func<DiTWeights> open, IDiTBackend backend, int threadCount, Action<string> note)
 {
-    /// <summary>Blocks larger than this in fp32 are prepared when they are used, not held.</summary>
-    private const long HeldWeightBytes = 512L << 20;
-
     /// <summary>Quantizes the model.</summary>
     /// <param name="settings">What to do.</param>
     /// <param name="output">Where the packed file shall be; it appears whole or not at all.</param>
@@ -115,8 +112,7 @@ public sealed class ModelQuantizer(Func<DiTWeights> open, IDiTBackend backend, i
             throw new UsageException($"--samples {settings.SampleCount}: at most {int.MaxValue / (config.TokenCount * config.HiddenSize)} of this model's size can be kept");
         if (folder.HasSamples) return CalibrationSet.Load(folder.SamplesPath);
         var weights = open();
-        var streams = weights.Blocks.Sum(block => BlockLayers.Of(block).Sum(layer => (long)layer.Outputs * layer.Inputs)) * sizeof(float) > HeldWeightBytes;
-        using var model = new DiTModel(weights, backend, settings.Compatibility, residency: streams ? WeightResidency.None : WeightResidency.All);
+        using var model = new DiTModel(weights, backend, settings.Compatibility, residency: BlockLayers.Residency(weights));
         return CalibrationSet.Keep(folder, model, settings, progress);
     }
 }

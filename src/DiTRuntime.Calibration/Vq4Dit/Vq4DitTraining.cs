@@ -16,9 +16,6 @@ namespace DiTRuntime.Calibration.Vq4Dit;
 /// <param name="saveInterval">Time between two states in the folder; null for half a minute.</param>
 internal sealed class Vq4DitTraining(Vq4DitSchedule? schedule = null, TimeSpan? saveInterval = null) : ICodebookTraining
 {
-    /// <summary>Blocks larger than this in fp32 are prepared when the teacher uses them, not held.</summary>
-    private const long HeldWeightBytes = 512L << 20;
-
     private readonly TimeSpan _saveInterval = saveInterval ?? TimeSpan.FromSeconds(30);
 
     /// <inheritdoc/>
@@ -29,8 +26,7 @@ internal sealed class Vq4DitTraining(Vq4DitSchedule? schedule = null, TimeSpan? 
         backend.Cancellation = task.Cancellation;
         var plan = schedule ?? Vq4DitSchedule.For(task.Settings.Codebooks!);
         using var weights = task.Open();
-        var streams = weights.Blocks.Sum(block => BlockLayers.Of(block).Sum(layer => (long)layer.Outputs * layer.Inputs)) * sizeof(float) > HeldWeightBytes;
-        using var model = new DiTModel(task.Open(), backend, task.Settings.Compatibility, residency: streams ? WeightResidency.None : WeightResidency.All);
+        using var model = new DiTModel(task.Open(), backend, task.Settings.Compatibility, residency: BlockLayers.Residency(weights));
         var set = CalibrationSet.Keep(task.Folder, model, task.Settings, task.Progress);
         var split = SampleSplit.Of(set);
         using var heldOut = new HeldOutNoise(model, weights, backend, set, split.HeldOut);
