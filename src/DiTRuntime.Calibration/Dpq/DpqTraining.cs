@@ -37,8 +37,8 @@ internal sealed record DpqSchedule
     /// <summary>What all rates are multiplied by.</summary>
     public float RateScale { get; init; } = 1;
 
-    /// <summary>Time between two states in the folder.</summary>
-    public TimeSpan SaveInterval { get; init; } = TimeSpan.FromSeconds(30);
+    /// <summary>Part of the time that states in the folder may take.</summary>
+    public double SaveShare { get; init; } = SavePace.DefaultShare;
 
     /// <summary>What rates are multiplied by: up over the first steps, then down along a cosine to a twentieth.</summary>
     public float Rate(int step)
@@ -133,7 +133,8 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
             var loaded = TryLoad();
             var first = loaded ?? 0;
             if (loaded is null) Start();
-            var (start, saved) = (Stopwatch.GetTimestamp(), Stopwatch.GetTimestamp());
+            var start = Stopwatch.GetTimestamp();
+            var states = new SavePace(_how.SaveShare);
             double loss = 0;
             for (var step = first; step < StepCount; step++)
             {
@@ -151,9 +152,7 @@ internal sealed class DpqTraining(DpqSchedule? schedule = null) : ICodebookTrain
                     loss = 0;
                 }
 
-                if (!endsRound && Stopwatch.GetElapsedTime(saved) < _how.SaveInterval) continue;
-                Save(step + 1);
-                saved = Stopwatch.GetTimestamp();
+                if (endsRound || states.IsDue) states.Save(() => Save(step + 1));
             }
 
             foreach (var layer in _best.SelectMany(block => block)) _task.Folder.SaveTrained(new PackedLayer(layer.ToWeight()));

@@ -15,8 +15,8 @@ namespace DiTRuntime.Calibration.Vq4Dit;
 /// <param name="task">What to work on.</param>
 /// <param name="backend">Where blocks are trained.</param>
 /// <param name="schedule">How it goes.</param>
-/// <param name="saveInterval">Time between two states in the folder.</param>
-internal sealed class BlockwiseTraining(CodebookTask task, ITrainingBackend backend, Vq4DitSchedule schedule, TimeSpan saveInterval)
+/// <param name="saveShare">Part of the time that states in the folder may take.</param>
+internal sealed class BlockwiseTraining(CodebookTask task, ITrainingBackend backend, Vq4DitSchedule schedule, double saveShare)
 {
     /// <summary>Samples of a step.</summary>
     public const int BatchSize = 8;
@@ -97,7 +97,7 @@ internal sealed class BlockwiseTraining(CodebookTask task, ITrainingBackend back
         SoftLayer[] soft = [.. layers.OfType<SoftLayer>()];
         var start = trainer.Measure(Array.ConvertAll(originals, original => new FixedLayer(Vq4DitTraining.Start(task, original))), samples, split.HeldOut);
         var order = new int[split.Trained.Length];
-        var loop = new TrainingLoop(task, schedule, log, saveInterval);
+        var loop = new TrainingLoop(task, schedule, log, saveShare);
         var error = loop.Run(
             new TrainingLoop.Work(
                 block, task.Plan.Config.Depth, soft,

@@ -14,8 +14,8 @@ namespace DiTRuntime.Calibration.Vq4Dit;
 /// <param name="task">What to work on.</param>
 /// <param name="backend">Where students run.</param>
 /// <param name="schedule">How it goes.</param>
-/// <param name="saveInterval">Time between two states in the folder.</param>
-internal sealed class EndToEndTraining(CodebookTask task, ITrainingBackend backend, Vq4DitSchedule schedule, TimeSpan saveInterval)
+/// <param name="saveShare">Part of the time that states in the folder may take.</param>
+internal sealed class EndToEndTraining(CodebookTask task, ITrainingBackend backend, Vq4DitSchedule schedule, double saveShare)
 {
     /// <summary>Trains the model.</summary>
     /// <param name="model">The teacher.</param>
@@ -29,7 +29,7 @@ internal sealed class EndToEndTraining(CodebookTask task, ITrainingBackend backe
         SoftLayer[] soft = [.. layers.SelectMany(block => block).OfType<SoftLayer>()];
         using var trajectories = new TeacherTrajectories(model, task.Settings.Seed);
         using var student = new StudentGradient(backend, weights.Config, model.Compatibility, TeacherTrajectories.SampleCount, final: null);
-        var loop = new TrainingLoop(task, schedule, TrainingLoop.OpenLog(task), saveInterval);
+        var loop = new TrainingLoop(task, schedule, TrainingLoop.OpenLog(task), saveShare);
         return loop.Run(
             new TrainingLoop.Work(
                 null, 1, soft,

@@ -10,8 +10,8 @@ namespace DiTRuntime.Calibration.Vq4Dit;
 /// <param name="task">Who is told, and where the state lies.</param>
 /// <param name="schedule">How it goes.</param>
 /// <param name="log">Where it is written down.</param>
-/// <param name="saveInterval">Time between two states in the folder.</param>
-internal sealed class TrainingLoop(CodebookTask task, Vq4DitSchedule schedule, TrainingLog log, TimeSpan saveInterval)
+/// <param name="saveShare">Part of the time that states in the folder may take.</param>
+internal sealed class TrainingLoop(CodebookTask task, Vq4DitSchedule schedule, TrainingLog log, double saveShare)
 {
     private const string BlockKey = "block", IterationKey = "iteration";
     private const int LinesPerLoop = 20;
@@ -38,7 +38,8 @@ internal sealed class TrainingLoop(CodebookTask task, Vq4DitSchedule schedule, T
         var push = new RatioPush();
         double[] errors = [startError, 0, 0];
         var first = TryLoad(work, push, errors);
-        var (start, saved) = (Stopwatch.GetTimestamp(), Stopwatch.GetTimestamp());
+        var start = Stopwatch.GetTimestamp();
+        var states = new SavePace(saveShare);
         for (var iteration = first; iteration < schedule.Iterations; iteration++)
         {
             task.Cancellation.ThrowIfCancellationRequested();
@@ -56,12 +57,7 @@ internal sealed class TrainingLoop(CodebookTask task, Vq4DitSchedule schedule, T
 
             var pace = Stopwatch.GetElapsedTime(start).TotalSeconds / (done - first);
             if (heldOut is not null || done % Math.Max(1, schedule.Iterations / LinesPerLoop) == 0) Write(work, done, errors, heldOut, pace);
-            if (Stopwatch.GetElapsedTime(saved) >= saveInterval)
-            {
-                Save(work, done, push, errors);
-                saved = Stopwatch.GetTimestamp();
-            }
-
+            if (states.IsDue) states.Save(() => Save(work, done, push, errors));
             var (before, total) = ((work.Block ?? 0) * schedule.Iterations, work.BlockCount * schedule.Iterations);
             task.Progress?.Report(new QuantizeProgress("training", "iterations", before + done, total));
         }

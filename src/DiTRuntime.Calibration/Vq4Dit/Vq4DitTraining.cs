@@ -13,11 +13,9 @@ namespace DiTRuntime.Calibration.Vq4Dit;
 /// than what training started from.
 /// </summary>
 /// <param name="schedule">How it goes; null for what the settings say.</param>
-/// <param name="saveInterval">Time between two states in the folder; null for half a minute.</param>
-internal sealed class Vq4DitTraining(Vq4DitSchedule? schedule = null, TimeSpan? saveInterval = null) : ICodebookTraining
+/// <param name="saveShare">Part of the time that states in the folder may take.</param>
+internal sealed class Vq4DitTraining(Vq4DitSchedule? schedule = null, double saveShare = SavePace.DefaultShare) : ICodebookTraining
 {
-    private readonly TimeSpan _saveInterval = saveInterval ?? TimeSpan.FromSeconds(30);
-
     /// <inheritdoc/>
     /// <exception cref="UsageException">The backend has no gradients.</exception>
     public void Run(CodebookTask task)
@@ -34,11 +32,11 @@ internal sealed class Vq4DitTraining(Vq4DitSchedule? schedule = null, TimeSpan? 
         double end;
         if (task.Settings.Codebooks!.Training == TrainingScope.Model)
         {
-            end = new EndToEndTraining(task, backend, plan, _saveInterval).Run(model, weights, heldOut, start);
+            end = new EndToEndTraining(task, backend, plan, saveShare).Run(model, weights, heldOut, start);
         }
         else
         {
-            new BlockwiseTraining(task, backend, plan, _saveInterval).Run(set, split);
+            new BlockwiseTraining(task, backend, plan, saveShare).Run(set, split);
             end = heldOut.Measure(Layers(task, weights, (t, layer) => t.Folder.TryLoadTrained(layer.Name)?.Weight ?? Start(t, layer)));
             if (end > start) foreach (var layer in weights.Blocks.SelectMany(BlockLayers.Of).Where(layer => task.Folder.TryLoadTrained(layer.Name) is not null)) task.Folder.SaveTrained(task.Folder.Load(layer.Name));
         }

@@ -8,8 +8,8 @@ namespace DiTRuntime.Backends.Cpu;
 /// </summary>
 internal sealed unsafe partial class CpuBackend<TSimd, TVec>
 {
-    /// <summary>Depth of an expanded block: with 48 columns of fp32, 108 KB, which share the second cache with the sums of all rows of a task.</summary>
-    private const int ExpandedDepth = 576;
+    /// <summary>Depth of an expanded block: with 48 columns of fp32, 216 KB, which share the second cache with the sums of all rows of a task.</summary>
+    private const int ExpandedDepth = 1152;
 
     private void RunWeightOnly(float* input, int rowCount, CpuPackedLinear layer, in Epilogue epilogue, Tensor output)
     {

@@ -18,7 +18,7 @@ internal sealed class DpqTrainingTests
 {
     private static readonly CodebookSettings s_codebook = new() { CodebookSize = 8, VectorLength = 4, HasRowScales = true };
 
-    private static readonly DpqSchedule s_short = new() { Rounds = 2, StepsPerRound = 5, RowCount = 4, StartSweeps = 2, SaveInterval = TimeSpan.Zero };
+    private static readonly DpqSchedule s_short = new() { Rounds = 2, StepsPerRound = 5, RowCount = 4, StartSweeps = 2, SaveShare = 1 };
 
     private TemporaryFolder _folder = null!;
 

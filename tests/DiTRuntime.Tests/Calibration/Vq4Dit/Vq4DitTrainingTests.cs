@@ -145,7 +145,7 @@ internal sealed class Vq4DitTrainingTests
         {
             if (p.Stage == "training") onIteration?.Invoke(p.Done);
         });
-        new Vq4DitTraining(schedule ?? s_schedule, TimeSpan.Zero).Run(new CodebookTask(settings, plan, Open, backend, workers, folder, _notes.Add, progress, cancellation));
+        new Vq4DitTraining(schedule ?? s_schedule, saveShare: 1).Run(new CodebookTask(settings, plan, Open, backend, workers, folder, _notes.Add, progress, cancellation));
         return _folder[name] + ".work";
     }
 

@@ -108,6 +108,8 @@ internal sealed unsafe class CpuCodebookLinear : CpuPackedLinear
         for (var row = firstOutput; row < firstOutput + rows; row++, lines += lineBytes)
         {
             var source = packed.Slice(row * _rowBytes, _rowBytes);
+            var bytes = count * _codeBits / 8;
+            Prefetch(Pointer(source) + (long)(firstVector * _codeBits / 8) + bytes, bytes);
             var entry = _weight.BookOf(row, firstVector) * format.CodebookSize;
             if (_codeBits == 8)
             {

@@ -1,5 +1,4 @@
 using System.Numerics.Tensors;
-using System.Runtime.Intrinsics.X86;
 using DiTRuntime.Quantization;
 
 namespace DiTRuntime.Backends.Cpu.LowBit;
@@ -84,16 +83,6 @@ internal sealed unsafe class CpuGroupLinear : CpuPackedLinear
 
             k = end;
         }
-    }
-
-    /// <summary>
-    /// Asks for codes that are wanted after some thousand cycles; rows lie too far apart for the machine to guess. Asking for what is
-    /// not there, past the last row, does nothing.
-    /// </summary>
-    private static void Prefetch(byte* codes, int byteCount)
-    {
-        if (!Sse.IsSupported) return;
-        for (var at = 0; at < byteCount + 63; at += 64) Sse.Prefetch0(codes + at);
     }
 
     /// <inheritdoc/>

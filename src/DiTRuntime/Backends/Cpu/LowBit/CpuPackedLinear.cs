@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics.X86;
 using DiTRuntime.Quantization;
 
 namespace DiTRuntime.Backends.Cpu.LowBit;
@@ -66,4 +67,14 @@ internal abstract unsafe class CpuPackedLinear : PreparedLinear
 
     /// <summary>Bytes of a weight, which do not move; the prepared layer keeps the weight, and the model its file.</summary>
     protected static byte* Pointer(ReadOnlySpan<byte> bytes) => (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(bytes));
+
+    /// <summary>
+    /// Asks for codes that are wanted after some thousand cycles; rows lie too far apart for the machine to guess. Asking for what is
+    /// not there, past the last row, does nothing.
+    /// </summary>
+    protected static void Prefetch(byte* codes, int byteCount)
+    {
+        if (!Sse.IsSupported) return;
+        for (var at = 0; at < byteCount + 63; at += 64) Sse.Prefetch0(codes + at);
+    }
 }
