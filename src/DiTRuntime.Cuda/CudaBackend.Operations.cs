@@ -277,6 +277,7 @@ public sealed partial class CudaBackend
         if (_scratch is not null && _scratch.ByteCount >= byteCount) return _scratch.Pointer;
         if (_isRecording) throw new InvalidOperationException("scratch memory would grow inside a recording");
         Stream.Synchronize();
+        // Recordings hold the old address, also where there is no memory for a new one.
         _scratch?.Dispose();
         _scratch = null;
         _scratch = _device.Allocate(byteCount);

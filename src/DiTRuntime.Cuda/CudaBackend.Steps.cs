@@ -19,6 +19,9 @@ public sealed partial class CudaBackend
     private long _runs;
 
     /// <inheritdoc/>
+    public bool RecordsSteps => Options.UsesGraphs;
+
+    /// <inheritdoc/>
     public RepeatedStep PrepareStep(Action body) => new CudaStep(this, body);
 
     /// <inheritdoc/>

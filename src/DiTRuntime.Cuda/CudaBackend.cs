@@ -158,15 +158,23 @@ public sealed partial class CudaBackend : IDiTBackend
     public UpdateTable Prepare(ReadOnlySpan<SampleUpdate> updates, int imageCount)
     {
         using var owned = new ResourceList();
-        var entries = new DeviceSampleUpdate[updates.Length];
-        for (var i = 0; i < entries.Length; i++) entries[i] = new DeviceSampleUpdate(updates[i]);
-        var table = owned.Add(_device.Allocate((long)entries.Length * Marshal.SizeOf<DeviceSampleUpdate>()));
+        var table = owned.Add(_device.Allocate((long)updates.Length * Marshal.SizeOf<DeviceSampleUpdate>()));
         var ticket = owned.Add(AllocateZeroed(sizeof(uint)));
         var step = owned.Add(Allocate(ElementType.I32, 1));
-        Staging.Upload<DeviceSampleUpdate>(entries, table.Pointer);
         var result = new CudaUpdateTable(updates, imageCount, step, table, ticket);
+        result.Upload(Staging);
         owned.Release();
         return result;
+    }
+
+    /// <inheritdoc/>
+    public void Replace(UpdateTable table, ReadOnlySpan<SampleUpdate> updates)
+    {
+        TensorCheck.StepCounter(this, table);
+        table.Replace(updates);
+        Stream.Fill(((CudaTensor)table.Step).Pointer, 0, sizeof(int));
+        // A copy through the staging buffer ends when all before it in the stream has.
+        TensorCheck.Prepared<CudaUpdateTable>(table).Upload(Staging);
     }
 
     /// <inheritdoc/>

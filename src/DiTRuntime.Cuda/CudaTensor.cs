@@ -55,12 +55,12 @@ internal sealed class CudaTensor : Tensor
         }
     }
 
-    private CudaTensor(CudaTensor whole, ReadOnlySpan<int> shape)
+    private CudaTensor(CudaTensor whole, long firstByte, ReadOnlySpan<int> shape)
         : base(whole.Owner, whole.Type, shape, whole.Activations)
     {
         IsHalf = whole.IsHalf;
         RowStride = whole.RowStride;
-        Pointer = whole.Pointer;
+        Pointer = whole.Activations is null ? whole.Pointer + firstByte : whole.Pointer;
         Quantized = whole.Quantized;
     }
 
@@ -80,10 +80,10 @@ internal sealed class CudaTensor : Tensor
     public static int AlignedWidth(int width) => (width + 7) / 8 * 8;
 
     /// <inheritdoc/>
-    public override Tensor Prefix(int extent)
+    protected override Tensor View(int firstSlice, ReadOnlySpan<int> shape)
     {
-        TensorCheck.Prefix(this, extent);
-        return new CudaTensor(this, [extent, .. Shape[1..]]);
+        var sliceValues = shape.Length == 1 ? 1 : (long)(RowCount / Shape[0]) * RowStride;
+        return new CudaTensor(this, firstSlice * sliceValues * (IsHalf ? 2 : 4), shape);
     }
 
     /// <inheritdoc/>

@@ -7,6 +7,7 @@ namespace DiTRuntime.Cuda;
 /// <summary>The updates of all steps in device memory, with the step counter and the ticket by which the last block moves it on.</summary>
 internal sealed class CudaUpdateTable : UpdateTable
 {
+    private readonly DeviceSampleUpdate[] _entries;
     private readonly GpuBuffer _updates;
     private readonly GpuBuffer _ticket;
 
@@ -18,6 +19,7 @@ internal sealed class CudaUpdateTable : UpdateTable
     public CudaUpdateTable(ReadOnlySpan<SampleUpdate> updates, int imageCount, Tensor step, GpuBuffer table, GpuBuffer ticket)
         : base(updates, imageCount, step)
     {
+        _entries = new DeviceSampleUpdate[updates.Length];
         _updates = table;
         _ticket = ticket;
     }
@@ -35,6 +37,13 @@ internal sealed class CudaUpdateTable : UpdateTable
         UpdateCount = ImageCount,
         ImageCount = latents.Shape[0],
     };
+
+    /// <summary>Copies the updates to the device.</summary>
+    public void Upload(Staging staging)
+    {
+        for (var i = 0; i < _entries.Length; i++) _entries[i] = new DeviceSampleUpdate(Updates[i]);
+        staging.Upload<DeviceSampleUpdate>(_entries, _updates.Pointer);
+    }
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)

@@ -107,6 +107,11 @@ public interface IDiTBackend : IDisposable
     /// <param name="imageCount">Images updated in each step.</param>
     UpdateTable Prepare(ReadOnlySpan<SampleUpdate> updates, int imageCount);
 
+    /// <summary>Replaces all updates of a table and puts its counter back to 0, for steps that were not known beforehand. Waits for the work so far, which may read the table.</summary>
+    /// <param name="table">The table.</param>
+    /// <param name="updates">[steps, images], as many as the table was prepared with. A recorded step (<see cref="PrepareStep"/>) does not look at their indices again.</param>
+    void Replace(UpdateTable table, ReadOnlySpan<SampleUpdate> updates);
+
     /// <summary>Sets the noise of a step, while the step before it may still run.</summary>
     /// <param name="values">[images, C, S, S].</param>
     /// <param name="noise">F32 [2, images, C, S, S]: even steps read the first half, odd ones the second.</param>
@@ -131,6 +136,9 @@ public interface IDiTBackend : IDisposable
         backend.Unpatchify(work.Patches, work.Prediction);
         backend.GuideAndUpdate(work.Prediction, work.Updates, work.Noise, work.Latents);
     }
+
+    /// <summary>Whether <see cref="PrepareStep"/> records, so that a few batch shapes used again and again cost less than exact ones.</summary>
+    bool RecordsSteps => false;
 
     /// <summary>Makes the same operations repeatable at little cost: a GPU records them once and replays them.</summary>
     /// <param name="body">Operations on tensors that stay where they are; called by some of the runs.</param>

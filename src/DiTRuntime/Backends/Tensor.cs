@@ -44,7 +44,23 @@ public abstract class Tensor : IDisposable
     public int RowCount => RowLength == 0 ? 0 : Count / RowLength;
 
     /// <summary>The first <paramref name="extent"/> slices along the first dimension, sharing storage.</summary>
-    public abstract Tensor Prefix(int extent);
+    /// <exception cref="ArgumentException">There are not so many, or none was asked for.</exception>
+    public Tensor Prefix(int extent) => Rows(0, extent);
+
+    /// <summary>Some neighbouring slices along the first dimension, sharing storage; of quantized activations the first ones only.</summary>
+    /// <param name="first">The first slice.</param>
+    /// <param name="count">How many.</param>
+    /// <exception cref="ArgumentException">The tensor does not hold them.</exception>
+    public Tensor Rows(int first, int count)
+    {
+        TensorCheck.Rows(this, first, count);
+        return View(first, [count, .. _shape[1..]]);
+    }
+
+    /// <summary>Another shape of part of this storage.</summary>
+    /// <param name="firstSlice">Slice along the first dimension where it begins; 0 for quantized activations.</param>
+    /// <param name="shape">Fewer slices of the same extents.</param>
+    protected abstract Tensor View(int firstSlice, ReadOnlySpan<int> shape);
 
     /// <inheritdoc/>
     public void Dispose()

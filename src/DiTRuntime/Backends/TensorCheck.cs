@@ -33,10 +33,11 @@ internal static partial class TensorCheck
         if (count > tensor.Count) Fail(name, $"{name} holds {tensor.Count} values, {count} were asked for");
     }
 
-    /// <summary>The extent of a prefix lies within the first dimension.</summary>
-    public static void Prefix(Tensor tensor, int extent)
+    /// <summary>The slices lie within the first dimension; those of quantized activations, whose groups may lie apart, begin at the first.</summary>
+    public static void Rows(Tensor tensor, int first, int count)
     {
-        if (extent <= 0 || extent > tensor.Shape[0]) Fail(nameof(extent), $"the first {extent} slices of a tensor {Text(tensor.Shape)}");
+        if (first < 0 || count <= 0 || count > tensor.Shape[0] - first) Fail(nameof(count), $"{count} slices from {first} on of a tensor {Text(tensor.Shape)}");
+        if (first > 0 && tensor.Activations is not null) Fail(nameof(first), $"slices from {first} on of quantized activations, which are cut from 0 on only");
     }
 
     /// <summary>The layer was prepared by this kind of backend.</summary>

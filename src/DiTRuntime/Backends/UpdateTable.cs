@@ -30,6 +30,14 @@ public abstract class UpdateTable : IDisposable
     /// <summary>I32 [1]: the step that comes next; <see cref="IDiTBackend.GuideAndUpdate"/> adds 1.</summary>
     public Tensor Step { get; }
 
+    /// <summary>Other updates in the place of these; for <see cref="IDiTBackend.Replace"/>.</summary>
+    /// <exception cref="ArgumentException">They are not as many.</exception>
+    internal void Replace(ReadOnlySpan<SampleUpdate> updates)
+    {
+        if (updates.Length != _updates.Length) throw new ArgumentException($"{updates.Length} updates for a table of {_updates.Length}", nameof(updates));
+        updates.CopyTo(_updates);
+    }
+
     /// <summary>The updates of one step, one per image.</summary>
     public ReadOnlySpan<SampleUpdate> OfStep(int step) => _updates.AsSpan(step * ImageCount, ImageCount);
 

@@ -43,32 +43,40 @@ public sealed class Conditioner : IDisposable
         }
     }
 
-    /// <summary>Computes the rows of a table: row i belongs to timesteps[i] and labels[i].</summary>
+    /// <summary>Computes rows of a table: row first + i belongs to timesteps[i] and labels[i].</summary>
     /// <param name="timesteps">Original indices, 0 to 999.</param>
     /// <param name="labels">Classes; <see cref="DiTConfig.NullClass"/> for the unconditional rows.</param>
-    /// <param name="table">As many rows as there are pairs.</param>
-    public void Fill(ReadOnlySpan<int> timesteps, ReadOnlySpan<int> labels, ModulationTable table)
+    /// <param name="table">The table; its other rows stay as they are.</param>
+    /// <param name="firstRow">The first row.</param>
+    /// <exception cref="UsageException">A class that the model does not have.</exception>
+    public void Fill(ReadOnlySpan<int> timesteps, ReadOnlySpan<int> labels, ModulationTable table, int firstRow = 0)
     {
-        ArgumentOutOfRangeException.ThrowIfNotEqual(timesteps.Length, table.RowCount);
-        ArgumentOutOfRangeException.ThrowIfNotEqual(labels.Length, table.RowCount);
+        ArgumentOutOfRangeException.ThrowIfNotEqual(labels.Length, timesteps.Length);
         foreach (var label in labels)
             if (label < 0 || label > _config.NullClass)
                 throw new UsageException($"class {label} does not exist: this model knows 0 to {_config.ClassCount - 1}, and {_config.NullClass} for none");
-        _backend.Upload(timesteps, table.Timesteps);
-        _backend.Upload(labels, table.Labels);
+        // A whole table is filled again and again by a sampling run, which may not allocate views.
+        var count = timesteps.Length;
+        var isWhole = count == table.RowCount && firstRow == 0;
+        Tensor First(Tensor part) => isWhole ? part : part.Prefix(count);
+        Tensor Filled(Tensor part) => isWhole ? part : part.Rows(firstRow, count);
 
-        _backend.TimestepFeatures(table.Timesteps, _frequencies, table.Features);
-        _backend.Linear(table.Features, _timestepIn, Epilogue.Activate(Activation.Silu), table.Hidden);
-        _backend.Linear(table.Hidden, _timestepOut, Epilogue.None, table.Timestep);
-        _backend.Condition(table.Timestep, _labelTable, table.Labels, table.Condition);
+        Tensor timestepRows = First(table.Timesteps), labelRows = First(table.Labels), features = First(table.Features);
+        Tensor hidden = First(table.Hidden), embedding = First(table.Timestep), condition = First(table.Condition);
+        _backend.Upload(timesteps, timestepRows);
+        _backend.Upload(labels, labelRows);
+        _backend.TimestepFeatures(timestepRows, _frequencies, features);
+        _backend.Linear(features, _timestepIn, Epilogue.Activate(Activation.Silu), hidden);
+        _backend.Linear(hidden, _timestepOut, Epilogue.None, embedding);
+        _backend.Condition(embedding, _labelTable, labelRows, condition);
         for (var i = 0; i < _blocks.Count; i++)
         {
             var modulation = _blocks.TakeModulation(i);
-            _backend.Linear(table.Condition, modulation, Epilogue.None, table.Blocks[i]);
+            _backend.Linear(condition, modulation, Epilogue.None, Filled(table.Blocks[i]));
             _blocks.Return(modulation);
         }
 
-        _backend.Linear(table.Condition, _finalModulation, Epilogue.None, table.Final);
+        _backend.Linear(condition, _finalModulation, Epilogue.None, Filled(table.Final));
     }
 
     /// <inheritdoc/>

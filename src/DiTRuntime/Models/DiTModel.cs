@@ -67,17 +67,24 @@ public sealed class DiTModel : IDisposable
     /// <param name="rowOfSample">I32 [steps, B]: the table row of each sample at each step.</param>
     /// <param name="updates">The run's updates; moves on to the next step.</param>
     /// <param name="noise">F32 [2, images, C, S, S], or null where no step adds noise.</param>
-    public void Step(DiTState state, ModulationTable table, Tensor rowOfSample, UpdateTable updates, Tensor? noise)
-    {
-        var final = new Modulation(table.Final, rowOfSample, updates.Step);
-        RunBlocks(state, table, final, observer: null);
-        _frame.FinishStep(final, state, updates, noise);
-    }
+    public void Step(DiTState state, ModulationTable table, Tensor rowOfSample, UpdateTable updates, Tensor? noise) =>
+        Step(state, table, new Modulation(table.Final, rowOfSample, updates.Step), updates, noise);
+
+    /// <summary>Takes one sampling step with a table of one step, set anew before each: each sample's row is <see cref="DiTState.ModulationRowOfSample"/>.</summary>
+    /// <inheritdoc cref="Step(DiTState, ModulationTable, Tensor, UpdateTable, Tensor?)"/>
+    internal void Step(DiTState state, ModulationTable table, UpdateTable updates, Tensor? noise) =>
+        Step(state, table, new Modulation(table.Final, state.ModulationRowOfSample), updates, noise);
 
     /// <summary>Allocates what a forward pass of this model works in.</summary>
     /// <param name="imageCount">Latents in flight.</param>
     /// <param name="sampleCount">B: rows of the batch.</param>
     public DiTState CreateState(int imageCount, int sampleCount) => _frame.CreateState(imageCount, sampleCount, _weights.Blocks);
+
+    private void Step(DiTState state, ModulationTable table, in Modulation final, UpdateTable updates, Tensor? noise)
+    {
+        RunBlocks(state, table, final, observer: null);
+        _frame.FinishStep(final, state, updates, noise);
+    }
 
     private void RunBlocks(DiTState state, ModulationTable table, Modulation modulation, Action<int, Tensor>? observer)
     {

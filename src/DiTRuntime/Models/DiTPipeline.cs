@@ -50,11 +50,8 @@ public sealed class DiTPipeline(DiTModel model, IImageDecoder? decoder)
     {
         ArgumentOutOfRangeException.ThrowIfNotEqual(labels.Length, images.Length);
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
-        foreach (var label in labels) CheckLabel(label);
-        if (!float.IsFinite(settings.GuidanceScale) || settings.GuidanceScale < 0)
-            throw new UsageException($"guidance scale {settings.GuidanceScale}: expected a number that is not negative");
-        if (settings.Plan.LearnedVariance && !model.Config.LearnsVariance)
-            throw new UsageException("the plan reads a learned variance, which this model does not predict");
+        foreach (var label in labels) SamplingCheck.Label(model.Config, label);
+        SamplingCheck.Settings(model.Config, settings.Plan, settings.GuidanceScale);
 
         model.Backend.Cancellation = cancellation;
         var steps = settings.Plan.Steps.Length;
@@ -92,11 +89,5 @@ public sealed class DiTPipeline(DiTModel model, IImageDecoder? decoder)
         var pixels = new float[side * side * decoder.ImageChannels];
         decoder.Decode(latent, model.Config.InputSize, model.Config.InputSize, pixels);
         return pixels;
-    }
-
-    private void CheckLabel(int label)
-    {
-        if (label < 0 || label >= model.Config.ClassCount)
-            throw new UsageException($"class {label} does not exist: this model knows 0 to {model.Config.ClassCount - 1}");
     }
 }

@@ -46,6 +46,19 @@ public sealed class DiTState : IDisposable
             formats.Distinct().ToDictionary(ValueTuple.Create, format => _owned.Add(backend.AllocateActivations(format, sampleCount, tokens, width)));
     }
 
+    private DiTState(DiTState whole, int sampleCount)
+    {
+        Latents = whole.Latents;
+        ImageOfSample = whole.ImageOfSample.Prefix(sampleCount);
+        ModulationRowOfSample = whole.ModulationRowOfSample.Prefix(sampleCount);
+        Tokens = whole.Tokens.Prefix(sampleCount);
+        Qkv = whole.Qkv.Prefix(sampleCount);
+        Patches = whole.Patches.Prefix(sampleCount);
+        Prediction = whole.Prediction.Prefix(sampleCount);
+        _tokenInputs = whole._tokenInputs.ToDictionary(input => input.Key, input => input.Value.Prefix(sampleCount));
+        _hiddenInputs = whole._hiddenInputs.ToDictionary(input => input.Key, input => input.Value.Prefix(sampleCount));
+    }
+
     /// <summary>x [images, C, S, S].</summary>
     public Tensor Latents { get; }
 
@@ -72,6 +85,11 @@ public sealed class DiTState : IDisposable
 
     /// <summary>[B, T, M]: what the layer that takes the MLP's hidden values reads, in the format it asks for.</summary>
     public Tensor HiddenInput(PreparedLinear layer) => _hiddenInputs[new(layer.Activations)];
+
+    /// <summary>A smaller batch in the same memory, with all latents, so that the memory of the largest serves every size; it owns nothing.</summary>
+    /// <param name="sampleCount">B of the smaller batch.</param>
+    /// <exception cref="ArgumentException">There is not so much room.</exception>
+    public DiTState Prefix(int sampleCount) => new(this, sampleCount);
 
     /// <inheritdoc/>
     public void Dispose() => _owned.Dispose();

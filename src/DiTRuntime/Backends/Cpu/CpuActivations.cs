@@ -64,11 +64,7 @@ internal sealed unsafe class CpuActivations : Tensor
     public float* StaticRanges => _staticRanges is null ? null : _staticRanges.Floats;
 
     /// <inheritdoc/>
-    public override Tensor Prefix(int extent)
-    {
-        TensorCheck.Prefix(this, extent);
-        return new CpuActivations(this, [extent, .. Shape[1..]]);
-    }
+    protected override Tensor View(int firstSlice, ReadOnlySpan<int> shape) => new CpuActivations(this, shape);
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)

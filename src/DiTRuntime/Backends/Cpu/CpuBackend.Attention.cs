@@ -15,7 +15,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         var job = new AttentionJob
         {
             Qkv = Floats(qkv),
-            Output = floats.Floats,
+            Output = floats,
             TokenCount = tokens,
             Width = width,
             HeadCount = headCount,

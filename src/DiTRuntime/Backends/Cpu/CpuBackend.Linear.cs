@@ -25,16 +25,25 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         else
         {
             var floats = Staging(output);
-            if (layer is CpuPackedLinear packed) RunWeightOnly(Floats(input), input.RowCount, packed, epilogue, floats);
-            else RunLinear(Floats(input), input.RowCount, TensorCheck.Prepared<CpuLinear>(layer), epilogue, floats);
+            RunFloats(Floats(input), input.RowCount, layer, epilogue, output, floats);
             FinishStaging(floats, output);
         }
 
         KeepAlive(input, layer, output, epilogue.Gate?.Table, epilogue.Gate?.RowOfSample);
     }
 
-    private void RunLinear(float* input, int rowCount, CpuLinear layer, in Epilogue epilogue, Tensor output) => RunPanels(
-        input, layer.Inputs, rowCount, layer.Inputs, layer.Panels, new OutputTarget(Floats(output), layer.Outputs, layer.Bias, epilogue, output));
+    /// <summary>A layer whose input is in floating point; its sums go to <paramref name="floats"/>, in the output or on their way there.</summary>
+    private void RunFloats(float* input, int rowCount, PreparedLinear layer, in Epilogue epilogue, Tensor output, float* floats)
+    {
+        if (layer is CpuPackedLinear packed)
+        {
+            RunWeightOnly(input, rowCount, packed, new OutputTarget(floats, packed.Outputs, packed.Bias, epilogue, output));
+            return;
+        }
+
+        var dense = TensorCheck.Prepared<CpuLinear>(layer);
+        RunPanels(input, dense.Inputs, rowCount, dense.Inputs, dense.Panels, new OutputTarget(floats, dense.Outputs, dense.Bias, epilogue, output));
+    }
 
     /// <summary>Rows times panels.</summary>
     /// <param name="input">in [rowCount, inputStride], of which depth values are read.</param>

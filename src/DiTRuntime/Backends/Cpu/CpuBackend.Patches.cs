@@ -1,5 +1,3 @@
-using DiTRuntime.Backends.Cpu.LowBit;
-
 namespace DiTRuntime.Backends.Cpu;
 
 /// <summary>Latents to tokens and back. Bound: bytes; small beside the linear layers.</summary>
@@ -27,8 +25,7 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             Width = tokens.RowLength,
         };
         Pool.Run(job, tokens.Shape[0]);
-        if (projection is CpuPackedLinear packed) RunWeightOnly(patches.Floats, rowCount, packed, Epilogue.Residual, tokens);
-        else RunLinear(patches.Floats, rowCount, TensorCheck.Prepared<CpuLinear>(projection), Epilogue.Residual, tokens);
+        RunFloats(patches.Floats, rowCount, projection, Epilogue.Residual, tokens, Floats(tokens));
         KeepAlive(latents, imageOfSample, projection, positions, tokens);
     }
 

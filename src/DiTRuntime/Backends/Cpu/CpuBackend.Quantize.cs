@@ -5,25 +5,15 @@ namespace DiTRuntime.Backends.Cpu;
 /// <summary>Outputs that are quantized after the fact, where an operation's tasks do not hold whole groups.</summary>
 internal sealed unsafe partial class CpuBackend<TSimd, TVec>
 {
-    private CpuTensor? _staging;
+    private NativeBuffer? _staging;
 
-    /// <summary>Runs an operation into floats and quantizes them, or straight into the output where it holds floats.</summary>
-    private CpuTensor Staging(Tensor output)
-    {
-        if (output is CpuTensor floats) return floats;
-        if (_staging is null || !_staging.Shape.SequenceEqual(output.Shape))
-        {
-            _staging?.Dispose();
-            _staging = new CpuTensor(this, Checkpoints.ElementType.F32, output.Shape);
-        }
+    /// <summary>Where an operation stores its floats: the output itself, or for a quantized one what <see cref="FinishStaging"/> quantizes.</summary>
+    private float* Staging(Tensor output) => output is CpuTensor floats ? floats.Floats : Grow(ref _staging, (long)output.Count * sizeof(float)).Floats;
 
-        return _staging;
-    }
-
-    private void FinishStaging(CpuTensor staging, Tensor output)
+    private void FinishStaging(float* staging, Tensor output)
     {
         if (output is not CpuActivations quantized) return;
-        var job = new QuantizeJob { Values = staging.Floats, Target = new ActivationTarget(quantized), RowCount = output.RowCount, Width = output.RowLength };
+        var job = new QuantizeJob { Values = staging, Target = new ActivationTarget(quantized), RowCount = output.RowCount, Width = output.RowLength };
         Pool.Run(job, DivideUp(job.RowCount, RowsPerTask));
     }
 

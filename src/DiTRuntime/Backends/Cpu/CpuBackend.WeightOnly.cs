@@ -11,14 +11,14 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
     /// <summary>Depth of an expanded block: with 48 columns of fp32, 216 KB, which share the second cache with the sums of all rows of a task.</summary>
     private const int ExpandedDepth = 1152;
 
-    private void RunWeightOnly(float* input, int rowCount, CpuPackedLinear layer, in Epilogue epilogue, Tensor output)
+    private void RunWeightOnly(float* input, int rowCount, CpuPackedLinear layer, in OutputTarget target)
     {
         var job = new WeightOnlyJob
         {
             Input = input,
             RowCount = rowCount,
             Layer = layer,
-            Target = new OutputTarget(Floats(output), layer.Outputs, layer.Bias, epilogue, output),
+            Target = target,
         };
         var panels = DivideUp(layer.Outputs, PanelWidth);
         Pool.Run(job, panels * DivideUp(rowCount, TaskRows), checked((ExpandedDepth + TaskRows) * PanelWidth * sizeof(float) + layer.ScratchBytes));

@@ -136,6 +136,14 @@ public abstract partial class CpuBackend : IClusteringBackend
     public UpdateTable Prepare(ReadOnlySpan<SampleUpdate> updates, int imageCount) => new HostUpdateTable(updates, imageCount, Allocate(ElementType.I32, 1));
 
     /// <inheritdoc/>
+    public void Replace(UpdateTable table, ReadOnlySpan<SampleUpdate> updates)
+    {
+        TensorCheck.StepCounter(this, table);
+        table.Replace(updates);
+        ((CpuTensor)table.Step).Bytes.Clear();
+    }
+
+    /// <inheritdoc/>
     public void UploadNoise(ReadOnlySpan<float> values, Tensor noise, int stepIndex)
     {
         TensorCheck.UploadNoise(this, values, noise, stepIndex);

@@ -7,6 +7,7 @@ internal sealed unsafe class CpuTensor : Tensor
 {
     private readonly NativeBuffer _buffer;
     private readonly bool _ownsBuffer;
+    private readonly long _firstByte;
 
     public CpuTensor(CpuBackend owner, ElementType type, ReadOnlySpan<int> shape)
         : base(owner, type, shape)
@@ -15,26 +16,27 @@ internal sealed unsafe class CpuTensor : Tensor
         _ownsBuffer = true;
     }
 
-    private CpuTensor(CpuTensor whole, ReadOnlySpan<int> shape)
-        : base(whole.Owner, whole.Type, shape) => _buffer = whole._buffer;
+    private CpuTensor(CpuTensor whole, long firstByte, ReadOnlySpan<int> shape)
+        : base(whole.Owner, whole.Type, shape)
+    {
+        _buffer = whole._buffer;
+        _firstByte = firstByte;
+    }
 
     /// <summary>The elements of an F32 tensor.</summary>
-    public float* Floats => _buffer.Floats;
+    public float* Floats => (float*)Start;
 
     /// <summary>The elements of an I32 tensor.</summary>
-    public int* Integers => (int*)_buffer.Start;
+    public int* Integers => (int*)Start;
 
     /// <summary>The stored bytes.</summary>
-    public Span<byte> Bytes => new(_buffer.Start, checked(Count * Type.ByteSize()));
+    public Span<byte> Bytes => new(Start, checked(Count * Type.ByteSize()));
+
+    private byte* Start => _buffer.Start + _firstByte;
 
     /// <inheritdoc/>
-    public override Tensor Prefix(int extent)
-    {
-        TensorCheck.Prefix(this, extent);
-        var shape = Shape.ToArray();
-        shape[0] = extent;
-        return new CpuTensor(this, shape);
-    }
+    protected override Tensor View(int firstSlice, ReadOnlySpan<int> shape) =>
+        new CpuTensor(this, _firstByte + (long)firstSlice * (Count / Shape[0]) * Type.ByteSize(), shape);
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)

@@ -53,6 +53,14 @@ public sealed partial class ReferenceBackend : IDiTBackend
     public UpdateTable Prepare(ReadOnlySpan<SampleUpdate> updates, int imageCount) => new HostUpdateTable(updates, imageCount, Allocate(ElementType.I32, 1));
 
     /// <inheritdoc/>
+    public void Replace(UpdateTable table, ReadOnlySpan<SampleUpdate> updates)
+    {
+        TensorCheck.StepCounter(this, table);
+        table.Replace(updates);
+        Integers(table.Step)[0] = 0;
+    }
+
+    /// <inheritdoc/>
     public void UploadNoise(ReadOnlySpan<float> values, Tensor noise, int stepIndex)
     {
         TensorCheck.UploadNoise(this, values, noise, stepIndex);
