@@ -1,6 +1,11 @@
 // Latents to pixels. The file lists the decoder's operations for one tile; here a latent is cut into tiles, each is run through them, and the
 // seams are blended: neighbours share at least a quarter of a tile, over which the later one's share rises linearly from 0 to 1.
 
+#include "internal.h"
+
+#include <math.h>
+#include <string.h>
+
 static dit_status dit_run_operation(dit_context* c, dit_cpu* s, const dit_file_operation* o) {
     const dit_file_tensor* shapes = dit_at(c, c->header->tensors);
     const dit_file_tensor *in = &shapes[o->input], *out = &shapes[o->output];

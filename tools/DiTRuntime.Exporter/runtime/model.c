@@ -1,5 +1,10 @@
 // The "cpu" engine: the forward pass of Peebles and Xie (2023), section 3.2, with adaLN-Zero blocks, and the steps of a sampler.
 
+#include "internal.h"
+
+#include <math.h>
+#include <string.h>
+
 // Chunks of a block's modulation: shift, scale and gate of attention, then of the MLP.
 enum { DIT_ATTENTION_SHIFT = 0, DIT_ATTENTION_GATE = 2, DIT_MLP_SHIFT = 3, DIT_MLP_GATE = 5 };
 
@@ -142,7 +147,7 @@ static dit_status dit_run_block(dit_context* c, dit_cpu* s, uint32_t number) {
 }
 
 // tokens → prediction.
-static dit_status dit_finish(dit_context* c, dit_cpu* s) {
+static dit_status dit_predict(dit_context* c, dit_cpu* s) {
     const int32_t rows = s->samples * s->token_count, hidden = (int32_t)c->header->hidden_size;
     const dit_layer* layer = &s->layers[dit_final_linear(c->header)];
     const dit_modulation m = {s->final_table, 2 * hidden, s->row_of_sample, s->token_count};
@@ -195,7 +200,7 @@ static dit_status dit_cpu_step(dit_context* c, uint32_t step, const float* noise
 
     DIT_TRY(dit_embed(c, s));
     for (uint32_t i = 0; i < c->header->depth; i++) DIT_TRY(dit_run_block(c, s, i));
-    DIT_TRY(dit_finish(c, s));
+    DIT_TRY(dit_predict(c, s));
     return s->ops->update(c, s->pool, s->prediction, &s->batch, &s->batch.steps[step], noise, s->latents);
 }
 
@@ -235,7 +240,7 @@ static dit_status dit_cpu_pass(dit_context* c, const dit_golden_header* golden, 
         dit_show_stage(c, s, golden->token_stride, &stages);
     }
 
-    DIT_TRY(dit_finish(c, s));
+    DIT_TRY(dit_predict(c, s));
     memcpy(prediction, s->prediction, 2 * h->out_channels * plane * sizeof(float));
     return DIT_OK;
 }

@@ -4,6 +4,8 @@
 // A layout is run twice: without memory, to count bytes, and over the block that is then allocated, so that sizes and places cannot disagree.
 // What a run holds from step to step comes first; conditioning, a pass and decoding take turns in what follows it.
 
+#include "internal.h"
+
 // More than any machine has, and far enough from 2^64 that sums of a few stay above it.
 #define DIT_TOO_MANY_BYTES ((uint64_t)1 << 60)
 
@@ -25,7 +27,7 @@ typedef struct dit_input {
     int32_t length;
 } dit_input;
 
-enum { DIT_PART_LAYERS, DIT_PART_THREADS, DIT_PART_RUN, DIT_PART_CONDITIONING, DIT_PART_PASS, DIT_PART_DECODING, DIT_PART_COUNT };
+enum { DIT_PART_REQUEST, DIT_PART_LAYERS, DIT_PART_THREADS, DIT_PART_RUN, DIT_PART_CONDITIONING, DIT_PART_PASS, DIT_PART_DECODING, DIT_PART_COUNT };
 
 typedef struct dit_cpu {
     const dit_ops* ops;
@@ -218,8 +220,7 @@ static dit_status dit_check_counts(dit_context* c, const dit_cpu* s) {
 static dit_status dit_plan_memory(dit_context* c, dit_cpu* s) {
     static dit_layout* const phases[] = {dit_lay_out_conditioning, dit_lay_out_pass, dit_lay_out_decoding};
     const dit_file_header* h = c->header;
-    const uint64_t side = h->input_size / h->patch_size;
-    s->token_count = (int32_t)(side * side);
+    s->token_count = (int32_t)dit_token_count(h);
     s->patch_length = (int32_t)c->layers[DIT_PATCH_EMBED].inputs;
     // Verification passes two samples of two images, whatever the batch.
     s->most_images = h->max_batch < 2 ? 2 : (int32_t)h->max_batch;
@@ -239,8 +240,10 @@ static dit_status dit_plan_memory(dit_context* c, dit_cpu* s) {
     }
 
     const uint64_t total = s->bytes[DIT_PART_RUN] + shared;
+    const uint64_t before = c->allocated;
     s->memory = dit_allocate(c, total);
-    if (!s->memory) return dit_fail(c, DIT_OUT_OF_MEMORY, "%llu bytes for a batch of %u images are not to be had", (unsigned long long)total, h->max_batch);
+    if (!s->memory) return dit_no_memory(c, total, "a batch and its tables");
+    s->bytes[DIT_PART_RUN] = c->allocated - before - shared;
     arena = (dit_arena){.base = s->memory};
     dit_lay_out_run(c, s, &arena);
     for (int i = 0; i < 3; i++) {
@@ -252,7 +255,7 @@ static dit_status dit_plan_memory(dit_context* c, dit_cpu* s) {
 }
 
 static const char* dit_cpu_memory_part(const dit_context* c, uint32_t index, uint64_t* bytes, int* shared) {
-    static const char* const names[DIT_PART_COUNT] = {"biases and codewords", "scratch of the threads", "latents and modulation", "conditioning", "sampling", "decoding"};
+    static const char* const names[DIT_PART_COUNT] = {"noise, latents and pixels of a request", "biases and codewords", "scratch of the threads", "latents and modulation of a batch", "conditioning", "sampling", "decoding"};
     if (index >= DIT_PART_COUNT) return NULL;
     *bytes = ((const dit_cpu*)c->state)->bytes[index];
     *shared = index >= DIT_PART_CONDITIONING;
