@@ -88,6 +88,9 @@ typedef struct dit_info {
     uint32_t depth, hidden_size, token_count;
     uint32_t max_batch;      // images sampled together, as planned at export
     uint32_t default_steps;  // of --steps
+    dit_sampler default_sampler;
+    dit_spacing default_spacing;
+    float default_guidance;
     uint64_t weight_bytes;   // of the mapped file
     uint64_t memory_bytes;   // allocated beside it, at most
 } dit_info;
@@ -104,7 +107,7 @@ typedef struct dit_request {
     uint32_t steps;         // 0: as exported
     dit_sampler sampler;
     dit_spacing spacing;
-    float eta;              // DDIM: 0 deterministic, 1 as noisy as the posterior
+    double eta;             // DDIM: 0 deterministic, 1 as noisy as the posterior
     float guidance_scale;   // 1: none
     uint32_t batch;         // images sampled together; 0: as many as planned. Changes no bit of an image
     dit_progress progress;  // called after every step and every decoded image; may be null
