@@ -44,7 +44,7 @@ static uint16_t dit_to_half(float value) {
         memcpy(&bits, &shifted, 4);
         return (uint16_t)(sign | (bits - 0x3f000000u));
     }
-    return (uint16_t)(sign | ((magnitude + 0xfffu + (magnitude >> 13 & 1)) >> 13) - (112u << 10));
+    return (uint16_t)(sign | (((magnitude + 0xfffu + (magnitude >> 13 & 1)) >> 13) - (112u << 10)));
 }
 
 static float dit_from_half(uint16_t half) {
@@ -156,8 +156,6 @@ static dit_status dit_cuda_play(dit_context* c, dit_plan_range range) {
 
 // ---- a batch ----
 
-static uint64_t dit_latent_count(const dit_context* c) { return (uint64_t)c->header->in_channels * c->header->input_size * c->header->input_size; }
-
 static const dit_plan_shape* dit_cuda_shape(const dit_cuda* s) { return &s->plan.shapes[s->shape]; }
 
 // The smallest shape that holds the batch.
@@ -211,7 +209,7 @@ static dit_status dit_cuda_put_updates(dit_context* c, const dit_plan_shape* sha
 
 static dit_status dit_cuda_put_latents(dit_context* c, const dit_plan_shape* shape, const float* latents, uint32_t images) {
     dit_cuda* s = dit_cuda_of(c);
-    uint64_t bytes = images * dit_latent_count(c) * 4;
+    uint64_t bytes = (uint64_t)images * dit_latent_count(c->header) * 4;
     memset(s->host, 0, (size_t)shape->latents.bytes);
     memcpy(s->host, latents, (size_t)bytes);
     return dit_cuda_put(c, &shape->latents, shape->latents.bytes);
@@ -262,7 +260,7 @@ static dit_status dit_cuda_take_step(dit_context* c, uint32_t step, const float*
     // The step before the last is done: its half of the noise is free, on both sides.
     if (!status) status = dit_gpu_wait_mark(c, &s->gpu, half);
     if (!status && noise) {
-        uint64_t bytes = s->batch->images * dit_latent_count(c) * 4;
+        uint64_t bytes = (uint64_t)s->batch->images * dit_latent_count(c->header) * 4;
         memcpy(s->noise[half], noise, (size_t)bytes);
         status = dit_gpu_write(c, &s->gpu, s->addresses[shape->noise.buffer] + shape->noise.offset + half * (shape->noise.bytes / 2), s->noise[half], bytes);
     }
@@ -373,7 +371,7 @@ static dit_status dit_cuda_decode_image(dit_context* c, const float* latent, flo
 static dit_status dit_cuda_read_stage(dit_context* c, const dit_plan_shape* shape, uint32_t token_stride, float** stage) {
     dit_cuda* s = dit_cuda_of(c);
     const dit_file_header* h = c->header;
-    uint32_t tokens = (h->input_size / h->patch_size) * (h->input_size / h->patch_size);
+    uint32_t tokens = dit_token_count(h);
     dit_status status = dit_cuda_get(c, &shape->tokens, s->host, shape->tokens.bytes);
     if (status) return status;
     for (uint32_t sample = 0; sample < 2; sample++)
@@ -527,7 +525,7 @@ static dit_status dit_cuda_step(dit_context* c, uint32_t step, const float* nois
 static dit_status dit_cuda_read(dit_context* c, float* latents) {
     dit_cuda* s = dit_cuda_of(c);
     dit_gpu_enter(&s->gpu);
-    return dit_cuda_left(c, dit_cuda_get(c, &dit_cuda_shape(s)->latents, latents, s->batch->images * dit_latent_count(c) * 4));
+    return dit_cuda_left(c, dit_cuda_get(c, &dit_cuda_shape(s)->latents, latents, (uint64_t)s->batch->images * dit_latent_count(c->header) * 4));
 }
 
 static dit_status dit_cuda_decode(dit_context* c, const float* latent, float* pixels) {
@@ -565,14 +563,13 @@ static const dit_engine dit_cuda_engine = {
 };
 
 static dit_status dit_engine_open(dit_context* c) {
-    if (c->header->target != DIT_TARGET_CUDA) return dit_fail(c, DIT_UNSUPPORTED, "the weights were exported with --target c; this library is for --target cuda");
     dit_cuda* s = c->state = dit_allocate(c, sizeof *s);
     if (!s) return dit_fail(c, DIT_OUT_OF_MEMORY, "no memory for the engine");
     s->shape = DIT_NONE;
     const dit_plan* plan = NULL;
     dit_status status = dit_gpu_open(c, &s->gpu);
     if (!status) status = dit_cuda_find_plan(c, &plan);
-    if (!status) status = dit_check_plan(c, plan, &s->plan);
+    if (!status) status = dit_plan_check(c, plan, &s->plan);
     if (!status) status = dit_cuda_left(c, dit_cuda_start(c));
     if (status) {
         dit_cuda_close(c);
