@@ -21,6 +21,13 @@
 #define DIT_ALIGNMENT 64u
 #define DIT_TRAINING_STEPS 1000
 
+// Ends the calling function with what went wrong.
+#define DIT_TRY(call)                                  \
+    do {                                               \
+        const dit_status dit_try_status = (call);      \
+        if (dit_try_status != DIT_OK) return dit_try_status; \
+    } while (0)
+
 typedef struct dit_engine dit_engine;
 typedef struct dit_pool dit_pool;
 
