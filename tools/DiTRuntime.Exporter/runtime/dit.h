@@ -139,9 +139,13 @@ DIT_API void dit_free_images(dit_context* context, dit_image* images, uint32_t c
 DIT_API void dit_cancel(dit_context* context);
 
 // Runs the export's golden vectors; `error` receives the worst deviation of each stage (the embedding, then the blocks), as a share of the
-// stage's root mean square: dit_stage_count() values, or null. DIT_MISMATCH where one is beyond what the export allows.
+// stage's root mean square: dit_stage_count() values, negative where the engine does not show its stages, or null. DIT_MISMATCH where one is beyond what the export allows.
 DIT_API uint32_t dit_stage_count(const dit_context* context);
 DIT_API dit_status dit_verify(dit_context* context, const char* golden_path, float* error, float* worst_pixel);
+
+// What info.memory_bytes are for, part by part: a name and its bytes, null past the last. Shared parts lie in the same memory, as they are
+// needed one after the other: the largest of them counts.
+DIT_API const char* dit_memory_part(const dit_context* context, uint32_t index, uint64_t* bytes, int* shared);
 
 // The reason of the last failure of this context; valid until its next call.
 DIT_API const char* dit_last_error(const dit_context* context);

@@ -63,6 +63,8 @@ typedef struct dit_batch {
 struct dit_engine {
     const char* (*describe)(const dit_context* c);
     uint64_t (*memory_bytes)(const dit_context* c);
+    // Part `index` of those bytes as dit_memory_part() tells it; may be null where an engine has no more to tell.
+    const char* (*memory_part)(const dit_context* c, uint32_t index, uint64_t* bytes, int* shared);
     dit_status (*begin)(dit_context* c, const dit_batch* batch);
     // noise: [images, C, S, S] where dit_step_needs_noise(step), else null. Calls may run ahead of the device.
     dit_status (*step)(dit_context* c, uint32_t step, const float* noise);
@@ -160,9 +162,10 @@ typedef struct dit_codes {
     const uint8_t* static_zeros;
 } dit_codes;
 
-// What a layer reads or an operation writes: rows of floats, or codes.
+// What a layer reads or an operation writes: rows of floats, or codes where codes.codes is set. `values` beside codes is where a linear
+// layer with an input of floats puts its output before it is quantized; the other operations find it null.
 typedef struct dit_rows {
-    float* values;  // [rows, length], null where codes are
+    float* values;  // [rows, length]
     dit_codes codes;
     int32_t rows, length;
 } dit_rows;
