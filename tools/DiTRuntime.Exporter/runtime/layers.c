@@ -33,7 +33,7 @@ static void dit_make_byte_vectors(const dit_layer* layer, uint8_t* bytes) {
 }
 
 // What this engine cannot run, though the file may say it.
-static dit_status dit_check_layer(dit_context* c, const dit_file_layer* f) {
+static dit_status dit_check_runnable(dit_context* c, const dit_file_layer* f) {
     const uint32_t group = f->format == DIT_FORMAT_GROUP ? f->group_size : f->activation_group;
     if (f->format == DIT_FORMAT_DENSE)
         return f->activation_group ? dit_fail(c, DIT_UNSUPPORTED, "%.64s: quantized inputs of a layer that is not", f->name) : DIT_OK;
@@ -53,7 +53,7 @@ static int32_t dit_row_bytes(const dit_file_layer* f) {
 
 static dit_status dit_layer_open(dit_context* c, const dit_file_layer* f, dit_layer* layer) {
     memset(layer, 0, sizeof *layer);
-    dit_status status = dit_check_layer(c, f);
+    dit_status status = dit_check_runnable(c, f);
     if (status != DIT_OK) return status;
     layer->file = f;
     layer->weight = dit_at(c, f->weight);
