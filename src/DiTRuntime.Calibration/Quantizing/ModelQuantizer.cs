@@ -63,8 +63,7 @@ public sealed class ModelQuantizer(Func<DiTWeights> open, IDiTBackend backend, i
         PackedModelWriter.Write(output, weights, plan, Pack, settings.MethodJson(), progress: null, cancellation);
         folder?.KeepLog();
         folder?.Delete();
-        var parameters = weights.Layers.Sum(layer => (long)layer.Outputs * layer.Inputs + (layer.Bias?.Length ?? 0));
-        return new QuantizeReport(layers, new FileInfo(output).Length, parameters, Stopwatch.GetElapsedTime(start).TotalSeconds, resumed);
+        return new QuantizeReport(layers, new FileInfo(output).Length, weights.ParameterCount, Stopwatch.GetElapsedTime(start).TotalSeconds, resumed);
 
         PackedLayer Pack(LinearWeight weight)
         {

@@ -125,7 +125,7 @@ internal sealed class GenerateRun(GenerateOptions options, Session session)
             ["name"] = ModelSource.NameOf(setup.ModelPath),
             ["architecture"] = DiTConfigs.NameOf(setup.Config),
             ["hash"] = setup.ModelHash,
-            ["parameters"] = weights.Checkpoint.Tensors.Sum(t => (long)t.Count),
+            ["parameters"] = weights.ParameterCount,
         },
         ["decoder"] = decoder?.Description,
         ["settings"] = new JsonObject

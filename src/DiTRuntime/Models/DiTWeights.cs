@@ -58,6 +58,9 @@ public sealed class DiTWeights : IDisposable
         FinalModulation, FinalLinear,
     ];
 
+    /// <summary>Weights and biases of all layers, however many bytes they take.</summary>
+    public long ParameterCount => Layers.Sum(layer => (long)layer.Outputs * layer.Inputs + (layer.Bias?.Length ?? 0));
+
     /// <summary>The same model with other blocks; one of the two is to be disposed.</summary>
     internal DiTWeights WithBlocks(IReadOnlyList<BlockWeights> blocks) => new()
     {

@@ -149,7 +149,7 @@ public sealed class GenerateTests
             Assert.That(result.Error, Is.Empty);
             Assert.That(json.GetProperty("backend").GetString(), Is.EqualTo("cpu"));
             Assert.That(json.GetProperty("model").GetProperty("name").GetString(), Is.EqualTo("digits"));
-            Assert.That(json.GetProperty("model").GetProperty("parameters").GetInt64(), Is.EqualTo(9_343_328));
+            Assert.That(json.GetProperty("model").GetProperty("parameters").GetInt64(), Is.EqualTo(9_324_896));
             Assert.That(json.GetProperty("settings").GetProperty("steps").GetInt32(), Is.EqualTo(3));
             Assert.That(json.GetProperty("settings").GetProperty("seed").GetInt64(), Is.EqualTo(8));
             Assert.That(json.GetProperty("files").GetArrayLength(), Is.EqualTo(2));

@@ -1,0 +1,581 @@
+// The engine "cuda": plays a plan. One batch shape's buffers are held at a time, beside those that every shape uses; the step is recorded as a
+// graph the first time and replayed. The host is at most two steps ahead of the device.
+#ifdef DIT_EMULATED
+#include "cuda_emulator.h"
+#else
+#include "cuda_driver.h"
+#endif
+#include "cuda_check.c"
+
+#include <math.h>
+
+// A kernel's parameters are read by its own size: room behind the last, should a damaged file tell a smaller one.
+#define DIT_ARGUMENT_SLACK 4096u
+
+typedef struct dit_cuda {
+    dit_gpu gpu;
+    dit_plan_tables plan;
+    dit_gpu_kernel* kernels;
+    uint64_t* addresses;  // of buffers; 0: not held
+    uint8_t* arguments;   // as in the file, with the pointers of what is held
+    uint8_t* host;        // host_bytes: what is copied, one thing at a time
+    uint64_t host_bytes, device_bytes, resident_bytes;
+    float *tile, *shares;   // of the decoder: one tile's pixels; shares of rows, then of columns
+    float* noise[DIT_GPU_MARKS];  // page-locked, [images, C, S, S] each
+    uint32_t shape;         // whose buffers are held, or DIT_NONE
+    const dit_batch* batch;
+    char description[192];
+} dit_cuda;
+
+static dit_cuda* dit_cuda_of(const dit_context* c) { return c->state; }
+
+// ---- halves ----
+
+static uint16_t dit_to_half(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    uint32_t sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
+    if (magnitude > 0x7f800000u) return (uint16_t)(sign | 0x7e00u);
+    if (magnitude >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u);
+    if (magnitude < 0x38800000u) {  // below 2^-14: a whole number of 2^-24, which adding ½ rounds to, to even
+        float shifted;
+        memcpy(&shifted, &magnitude, 4);
+        shifted += 0.5f;
+        memcpy(&bits, &shifted, 4);
+        return (uint16_t)(sign | (bits - 0x3f000000u));
+    }
+    return (uint16_t)(sign | (((magnitude + 0xfffu + (magnitude >> 13 & 1)) >> 13) - (112u << 10)));
+}
+
+static float dit_from_half(uint16_t half) {
+    uint32_t sign = (uint32_t)(half & 0x8000u) << 16, exponent = half >> 10 & 31u, fraction = half & 0x3ffu, bits;
+    float value;
+    if (exponent == 0) {
+        value = (float)fraction * 0x1p-24f;
+        return sign ? -value : value;
+    }
+    bits = sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | fraction << 13;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+// ---- buffers ----
+
+// Device memory counts like the host's.
+static dit_status dit_cuda_take(dit_context* c, uint32_t number) {
+    dit_cuda* s = dit_cuda_of(c);
+    const dit_plan_buffer* b = &s->plan.buffers[number];
+    if (c->max_memory && (c->allocated > c->max_memory || b->bytes > c->max_memory - c->allocated))
+        return dit_fail(c, DIT_OUT_OF_MEMORY, "%llu bytes of GPU memory go over the limit of %llu", (unsigned long long)b->bytes, (unsigned long long)c->max_memory);
+    dit_status status = dit_gpu_allocate(c, &s->gpu, b->bytes, &s->addresses[number]);
+    if (status) {
+        s->addresses[number] = 0;
+        return status;
+    }
+    c->allocated += b->bytes;
+    s->device_bytes += b->bytes;
+    if (b->contents.bytes) status = dit_gpu_write(c, &s->gpu, s->addresses[number], dit_at(c, b->contents), b->contents.bytes);
+    // Rows are padded with zeros that no kernel writes.
+    if (!status && b->contents.bytes < b->bytes) status = dit_gpu_clear(c, &s->gpu, s->addresses[number] + b->contents.bytes, b->bytes - b->contents.bytes);
+    return status;
+}
+
+static void dit_cuda_give_back(dit_context* c, uint32_t shape) {
+    dit_cuda* s = dit_cuda_of(c);
+    for (uint32_t i = 0; i < s->plan.plan->buffer_count; i++) {
+        if (s->plan.buffers[i].shape != shape || !s->addresses[i]) continue;
+        dit_gpu_free(&s->gpu, s->addresses[i]);
+        s->addresses[i] = 0;
+        c->allocated -= s->plan.buffers[i].bytes;
+        s->device_bytes -= s->plan.buffers[i].bytes;
+    }
+}
+
+static void dit_cuda_point(dit_cuda* s, dit_plan_range range) {
+    for (uint32_t i = range.first; i < range.first + range.count; i++) {
+        const dit_plan_command* o = &s->plan.commands[i];
+        if (o->kind != DIT_PLAN_LAUNCH) continue;
+        for (uint32_t j = 0; j < o->pointer_count; j++) {
+            const dit_plan_pointer* p = &s->plan.pointers[o->first_pointer + j];
+            uint64_t address = s->addresses[p->buffer] + p->offset;
+            memcpy(s->arguments + o->argument_offset + p->argument_offset, &address, sizeof address);
+        }
+    }
+}
+
+static dit_status dit_cuda_take_all(dit_context* c, uint32_t shape) {
+    dit_cuda* s = dit_cuda_of(c);
+    dit_status status = DIT_OK;
+    for (uint32_t i = 0; i < s->plan.plan->buffer_count && !status; i++)
+        if (s->plan.buffers[i].shape == shape) status = dit_cuda_take(c, i);
+    if (!status) status = dit_gpu_wait(c, &s->gpu);
+    if (status) dit_cuda_give_back(c, shape);
+    return status;
+}
+
+// Lets another shape's buffers take the place of those that are held.
+static dit_status dit_cuda_use_shape(dit_context* c, uint32_t shape) {
+    dit_cuda* s = dit_cuda_of(c);
+    if (s->shape == shape) return DIT_OK;
+    if (s->shape != DIT_NONE) {
+        dit_gpu_forget(&s->gpu);
+        dit_status drained = dit_gpu_wait(c, &s->gpu);
+        dit_cuda_give_back(c, s->shape);
+        s->shape = DIT_NONE;
+        if (drained) return drained;
+    }
+    dit_status status = dit_cuda_take_all(c, shape);
+    if (status) return status;
+    s->shape = shape;
+    dit_cuda_point(s, s->plan.shapes[shape].fill);
+    dit_cuda_point(s, s->plan.shapes[shape].step);
+    return DIT_OK;
+}
+
+// What lies in s->host goes to a place and is there when this returns.
+static dit_status dit_cuda_put(dit_context* c, const dit_plan_place* place, uint64_t bytes) {
+    dit_cuda* s = dit_cuda_of(c);
+    dit_status status = dit_gpu_write(c, &s->gpu, s->addresses[place->buffer] + place->offset, s->host, bytes);
+    return status ? status : dit_gpu_wait(c, &s->gpu);
+}
+
+static dit_status dit_cuda_get(dit_context* c, const dit_plan_place* place, void* to, uint64_t bytes) {
+    dit_cuda* s = dit_cuda_of(c);
+    return dit_gpu_read(c, &s->gpu, to, s->addresses[place->buffer] + place->offset, bytes);
+}
+
+static dit_status dit_cuda_play(dit_context* c, dit_plan_range range) {
+    dit_cuda* s = dit_cuda_of(c);
+    for (uint32_t i = range.first; i < range.first + range.count; i++) {
+        const dit_plan_command* o = &s->plan.commands[i];
+        dit_status status = dit_gpu_launch(c, &s->gpu, &s->plan.kernels[o->kernel], &s->kernels[o->kernel], o, s->arguments + o->argument_offset);
+        if (status) return status;
+    }
+    return DIT_OK;
+}
+
+// ---- a batch ----
+
+static const dit_plan_shape* dit_cuda_shape(const dit_cuda* s) { return &s->plan.shapes[s->shape]; }
+
+// The smallest shape that holds the batch.
+static dit_status dit_cuda_choose(dit_context* c, const dit_batch* batch, uint32_t* chosen) {
+    const dit_plan_tables* t = &dit_cuda_of(c)->plan;
+    bool is_guided = batch->samples > batch->images;
+    *chosen = DIT_NONE;
+    for (uint32_t i = 0; i < t->plan->shape_count; i++) {
+        const dit_plan_shape* s = &t->shapes[i];
+        if (s->kind != DIT_PLAN_SAMPLING || s->images < batch->images || (s->samples > s->images) != is_guided || s->step_capacity < batch->step_count) continue;
+        if (*chosen == DIT_NONE || s->images < t->shapes[*chosen].images) *chosen = i;
+    }
+    return *chosen != DIT_NONE ? DIT_OK : dit_fail(c, DIT_INVALID_ARGUMENT, "%u images in %u steps: more than was exported", batch->images, batch->step_count);
+}
+
+// Images past the batch's own, up to the shape's, are computed and never looked at.
+static int32_t dit_label_of(const dit_context* c, const dit_batch* batch, const dit_plan_shape* shape, uint32_t condition) {
+    if (condition >= shape->images) return (int32_t)c->header->class_count;
+    return batch->labels[condition < batch->images ? condition : 0];
+}
+
+static dit_status dit_cuda_put_rows(dit_context* c, const dit_plan_shape* shape) {
+    const dit_batch* batch = dit_cuda_of(c)->batch;
+    int32_t* rows = (int32_t*)dit_cuda_of(c)->host;
+    uint32_t per_image = shape->samples / shape->images;
+    for (uint32_t step = 0; step < batch->step_count; step++)
+        for (uint32_t sample = 0; sample < shape->samples; sample++) {
+            uint32_t condition = sample % per_image == 1 ? shape->images : sample / per_image;
+            rows[step * shape->samples + sample] = (int32_t)(step % shape->window_steps * shape->conditions + condition);
+        }
+    return dit_cuda_put(c, &shape->row_of_sample, (uint64_t)batch->step_count * shape->samples * 4);
+}
+
+static dit_status dit_cuda_put_updates(dit_context* c, const dit_plan_shape* shape) {
+    const dit_batch* batch = dit_cuda_of(c)->batch;
+    dit_plan_update* updates = (dit_plan_update*)dit_cuda_of(c)->host;
+    bool is_guided = shape->samples > shape->images;
+    uint32_t channels = c->header->in_channels, guided = c->header->guided_channels < channels ? c->header->guided_channels : channels;
+    for (uint32_t i = 0; i < batch->step_count * shape->images; i++) {
+        const dit_step* step = &batch->steps[i / shape->images];
+        int32_t image = (int32_t)(i % shape->images);
+        updates[i] = (dit_plan_update){
+            .image = image, .conditional_row = is_guided ? 2 * image : image, .unconditional_row = is_guided ? 2 * image + 1 : -1,
+            .guidance_scale = batch->guidance_scale, .guided_channels = (int32_t)guided,
+            .latent = step->latent, .prediction = step->prediction, .sigma = step->sigma,
+            .learned_variance = (int32_t)step->learned_variance, .min_log_variance = step->min_log_variance, .max_log_variance = step->max_log_variance,
+        };
+    }
+    return dit_cuda_put(c, &shape->updates, (uint64_t)batch->step_count * shape->images * sizeof *updates);
+}
+
+static dit_status dit_cuda_put_latents(dit_context* c, const dit_plan_shape* shape, const float* latents, uint32_t images) {
+    dit_cuda* s = dit_cuda_of(c);
+    uint64_t bytes = (uint64_t)images * dit_latent_count(c->header) * 4;
+    memset(s->host, 0, (size_t)shape->latents.bytes);
+    memcpy(s->host, latents, (size_t)bytes);
+    return dit_cuda_put(c, &shape->latents, shape->latents.bytes);
+}
+
+static dit_status dit_cuda_prepare(dit_context* c, const dit_batch* batch) {
+    dit_cuda* s = dit_cuda_of(c);
+    uint32_t chosen;
+    dit_status status = dit_cuda_choose(c, batch, &chosen);
+    if (!status) status = dit_cuda_use_shape(c, chosen);
+    if (status) return status;
+    const dit_plan_shape* shape = dit_cuda_shape(s);
+    s->batch = batch;
+    // What an earlier batch that was broken off has left queued.
+    status = dit_gpu_wait(c, &s->gpu);
+    if (!status) status = dit_cuda_put_rows(c, shape);
+    if (!status) status = dit_cuda_put_updates(c, shape);
+    if (!status) status = dit_cuda_put_latents(c, shape, batch->latents, batch->images);
+    memset(s->host, 0, 4);
+    return status ? status : dit_cuda_put(c, &shape->counter, 4);
+}
+
+// One row for each timestep of the window and condition; steps past the run's end repeat its last one.
+static dit_status dit_cuda_fill_window(dit_context* c, uint32_t first) {
+    dit_cuda* s = dit_cuda_of(c);
+    const dit_plan_shape* shape = dit_cuda_shape(s);
+    const dit_batch* batch = s->batch;
+    uint32_t rows = shape->window_steps * shape->conditions;
+    int32_t* values = (int32_t*)s->host;
+    dit_status status = dit_gpu_wait(c, &s->gpu);
+    for (uint32_t row = 0; row < rows; row++) {
+        uint32_t step = first + row / shape->conditions;
+        values[row] = batch->steps[step < batch->step_count ? step : batch->step_count - 1].timestep;
+    }
+    if (!status) status = dit_cuda_put(c, &shape->timesteps, 4 * (uint64_t)rows);
+    for (uint32_t row = 0; row < rows; row++) values[row] = dit_label_of(c, batch, shape, row % shape->conditions);
+    if (!status) status = dit_cuda_put(c, &shape->labels, 4 * (uint64_t)rows);
+    return status ? status : dit_cuda_play(c, shape->fill);
+}
+
+static dit_status dit_cuda_play_step(dit_context* c) { return dit_cuda_play(c, dit_cuda_shape(dit_cuda_of(c))->step); }
+
+static dit_status dit_cuda_take_step(dit_context* c, uint32_t step, const float* noise) {
+    dit_cuda* s = dit_cuda_of(c);
+    const dit_plan_shape* shape = dit_cuda_shape(s);
+    uint32_t half = step % DIT_GPU_MARKS;
+    dit_status status = step % shape->window_steps == 0 ? dit_cuda_fill_window(c, step) : DIT_OK;
+    // The step before the last is done: its half of the noise is free, on both sides.
+    if (!status) status = dit_gpu_wait_mark(c, &s->gpu, half);
+    if (!status && noise) {
+        uint64_t bytes = (uint64_t)s->batch->images * dit_latent_count(c->header) * 4;
+        memcpy(s->noise[half], noise, (size_t)bytes);
+        status = dit_gpu_write(c, &s->gpu, s->addresses[shape->noise.buffer] + shape->noise.offset + half * (shape->noise.bytes / 2), s->noise[half], bytes);
+    }
+    if (!status) status = dit_gpu_repeat(c, &s->gpu, dit_cuda_play_step);
+    return status ? status : dit_gpu_mark(c, &s->gpu, half);
+}
+
+// ---- decoding ----
+
+// Positions of a side are cut into equal tiles that are spread evenly and share at least a quarter, as TileAxis.cs does.
+static uint32_t dit_tile_count(uint32_t length, uint32_t tile) {
+    uint32_t stride = tile - tile / 4;
+    return length <= tile ? 1 : 1 + (length - tile + stride - 1) / stride;
+}
+
+static uint32_t dit_tile_start(uint32_t length, uint32_t tile, uint32_t number) {
+    uint32_t count = dit_tile_count(length, tile);
+    return count == 1 ? 0 : (uint32_t)((uint64_t)number * (length - tile) / (count - 1));
+}
+
+// 0 before a tile begins, rising to 1 where the tile before it ends.
+static float dit_tile_rise(uint32_t length, uint32_t tile, uint32_t number, uint32_t upscale, uint32_t pixel) {
+    if (number == 0) return 1;
+    int64_t start = dit_tile_start(length, tile, number), overlap = (int64_t)dit_tile_start(length, tile, number - 1) + tile - start;
+    float share = (float)((int64_t)pixel - start * upscale) / (float)(overlap * upscale);
+    return share < 0 ? 0 : share > 1 ? 1 : share;
+}
+
+static void dit_tile_shares(uint32_t length, uint32_t tile, uint32_t number, uint32_t upscale, float* shares) {
+    for (uint32_t i = 0; i < tile * upscale; i++) {
+        uint32_t pixel = dit_tile_start(length, tile, number) * upscale + i;
+        shares[i] = dit_tile_rise(length, tile, number, upscale, pixel);
+        for (uint32_t later = number + 1; later < dit_tile_count(length, tile) && dit_tile_start(length, tile, later) * upscale <= pixel; later++)
+            shares[i] *= 1 - dit_tile_rise(length, tile, later, upscale, pixel);
+    }
+}
+
+// From the model's space to the decoder's.
+static float dit_to_decoder(const dit_file_header* h, float value) {
+    if (h->decoder_kind == DIT_DECODER_TINY) return 3 * tanhf(value / h->scaling_factor / 3);
+    return value / h->scaling_factor + h->shift_factor;
+}
+
+// latent [C, S, S] from (top, left) on -> pixels [f·tile, f·tile, image channels].
+static dit_status dit_cuda_decode_tile(dit_context* c, const float* latent, uint32_t top, uint32_t left, float* pixels) {
+    dit_cuda* s = dit_cuda_of(c);
+    const dit_file_header* h = c->header;
+    const dit_plan* plan = s->plan.plan;
+    uint32_t side = h->input_size, tile = h->tile_size, made = tile * h->upscale;
+    uint16_t* halves = (uint16_t*)s->host;
+    memset(halves, 0, (size_t)plan->decoder_input.bytes);
+    for (uint32_t i = 0; i < tile * tile; i++)
+        for (uint32_t ch = 0; ch < h->in_channels; ch++)
+            halves[i * plan->input_stride + ch] = dit_to_half(dit_to_decoder(h, latent[((uint64_t)ch * side + top + i / tile) * side + left + i % tile]));
+    dit_status status = dit_cuda_put(c, &plan->decoder_input, plan->decoder_input.bytes);
+    if (!status) status = dit_cuda_play(c, plan->decode);
+    if (!status) status = dit_cuda_get(c, &plan->decoder_output, s->host, plan->decoder_output.bytes);
+    if (status) return status;
+    for (uint64_t i = 0; i < (uint64_t)made * made; i++)
+        for (uint32_t ch = 0; ch < h->image_channels; ch++) pixels[i * h->image_channels + ch] = dit_from_half(halves[i * plan->output_stride + ch]);
+    return DIT_OK;
+}
+
+static void dit_blend_tile(const dit_context* c, uint32_t top, uint32_t left, float* pixels) {
+    const dit_cuda* s = dit_cuda_of(c);
+    const dit_file_header* h = c->header;
+    uint64_t channels = h->image_channels, made = h->tile_size * h->upscale, row_length = h->input_size * h->upscale * channels;
+    float* to = pixels + top * h->upscale * row_length + left * h->upscale * channels;
+    for (uint64_t y = 0; y < made; y++)
+        for (uint64_t x = 0; x < made * channels; x++) to[y * row_length + x] += s->shares[y] * s->shares[made + x / channels] * s->tile[y * made * channels + x];
+}
+
+static dit_status dit_cuda_decode_tiles(dit_context* c, const float* latent, float* pixels) {
+    dit_cuda* s = dit_cuda_of(c);
+    const dit_file_header* h = c->header;
+    uint32_t side = h->input_size, tile = h->tile_size, count = dit_tile_count(side, tile);
+    if (count == 1) return dit_cuda_decode_tile(c, latent, 0, 0, pixels);
+    memset(pixels, 0, (size_t)side * h->upscale * side * h->upscale * h->image_channels * sizeof *pixels);
+    for (uint32_t i = 0; i < count * count; i++) {
+        uint32_t row = i / count, column = i % count, top = dit_tile_start(side, tile, row), left = dit_tile_start(side, tile, column);
+        dit_status status = dit_cuda_decode_tile(c, latent, top, left, s->tile);
+        if (status) return status;
+        dit_tile_shares(side, tile, row, h->upscale, s->shares);
+        dit_tile_shares(side, tile, column, h->upscale, s->shares + tile * h->upscale);
+        dit_blend_tile(c, top, left, pixels);
+    }
+    return DIT_OK;
+}
+
+static dit_status dit_cuda_decode_image(dit_context* c, const float* latent, float* pixels) {
+    const dit_file_header* h = c->header;
+    uint64_t area = (uint64_t)h->input_size * h->input_size, count = area * h->upscale * h->upscale * h->image_channels;
+    if (h->decoder_kind == DIT_DECODER_PIXELS) {
+        for (uint32_t ch = 0; ch < h->image_channels; ch++)
+            for (uint64_t i = 0; i < area; i++) pixels[i * h->image_channels + ch] = latent[ch * area + i];
+        return DIT_OK;
+    }
+    dit_status status = dit_cuda_decode_tiles(c, latent, pixels);
+    // The tiny autoencoder makes 0 to 1.
+    if (!status && h->decoder_kind == DIT_DECODER_TINY)
+        for (uint64_t i = 0; i < count; i++) pixels[i] = 2 * pixels[i] - 1;
+    return status;
+}
+
+// ---- a pass that shows its stages ----
+
+// Every token_stride-th token of a sample, as floats.
+static dit_status dit_cuda_read_stage(dit_context* c, const dit_plan_shape* shape, uint32_t token_stride, float** stage) {
+    dit_cuda* s = dit_cuda_of(c);
+    const dit_file_header* h = c->header;
+    uint32_t tokens = dit_token_count(h);
+    dit_status status = dit_cuda_get(c, &shape->tokens, s->host, shape->tokens.bytes);
+    if (status) return status;
+    for (uint32_t sample = 0; sample < 2; sample++)
+        for (uint32_t token = 0; token < tokens; token += token_stride) {
+            const uint16_t* row = (const uint16_t*)s->host + ((uint64_t)sample * tokens + token) * shape->token_stride;
+            for (uint32_t i = 0; i < h->hidden_size; i++) *(*stage)++ = dit_from_half(row[i]);
+        }
+    return DIT_OK;
+}
+
+static dit_status dit_cuda_show(dit_context* c, const dit_golden_header* golden, const float* latents, float* stages, float* prediction) {
+    dit_cuda* s = dit_cuda_of(c);
+    uint32_t number = 0;
+    while (number < s->plan.plan->shape_count && s->plan.shapes[number].kind != DIT_PLAN_PASS) number++;
+    if (number == s->plan.plan->shape_count) return dit_fail(c, DIT_UNSUPPORTED, "the plan has no pass that shows its stages");
+    dit_status status = dit_cuda_use_shape(c, number);
+    if (status) return status;
+    const dit_plan_shape* shape = dit_cuda_shape(s);
+    memcpy(s->host, golden->timesteps, 8);
+    status = dit_cuda_put(c, &shape->timesteps, 8);
+    memcpy(s->host, golden->pass_labels, 8);
+    if (!status) status = dit_cuda_put(c, &shape->labels, 8);
+    if (!status) status = dit_cuda_put_latents(c, shape, latents, 2);
+    if (!status) status = dit_cuda_play(c, shape->fill);
+    for (uint32_t i = 0; i < shape->step.count && !status; i++) {
+        dit_plan_range one = {shape->step.first + i, 1};
+        status = s->plan.commands[one.first].kind == DIT_PLAN_STAGE ? dit_cuda_read_stage(c, shape, golden->token_stride, &stages) : dit_cuda_play(c, one);
+    }
+    return status ? status : dit_cuda_get(c, &shape->prediction, prediction, shape->prediction.bytes);
+}
+
+// ---- opening and closing ----
+
+// The plan for this very architecture, or the newest of those whose code runs here.
+static dit_status dit_cuda_find_plan(dit_context* c, const dit_plan** found) {
+    dit_cuda* s = dit_cuda_of(c);
+    dit_section section = c->header->plan;
+    uint64_t count = section.bytes / sizeof(dit_plan);
+    if (count == 0 || section.bytes % sizeof(dit_plan) || !dit_plan_section_fits(c, section)) return dit_fail(c, DIT_BAD_FILE, "the section `plan` is damaged, or of another version");
+    const dit_plan* plans = (const dit_plan*)(c->file + section.offset);
+    *found = NULL;
+    for (uint64_t i = 0; i < count; i++)
+        if (dit_gpu_runs(&s->gpu, &plans[i]) && (!*found || plans[i].architecture > (*found)->architecture)) *found = &plans[i];
+    if (*found) return DIT_OK;
+    if (plans[0].architecture == 0) return dit_fail(c, DIT_UNSUPPORTED, "%s is sm_%u; the export is for the emulator", s->gpu.name, s->gpu.architecture);
+    return dit_fail(c, DIT_UNSUPPORTED, "%s is sm_%u; the export is for sm_%u%s%s", s->gpu.name, s->gpu.architecture, plans[0].architecture, plans[0].is_specific ? "a" : "",
+                    count > 1 ? " and others" : "");
+}
+
+static uint64_t dit_most(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
+static uint64_t dit_host_bytes(const dit_plan_tables* t) {
+    uint64_t most = dit_most(t->plan->decoder_input.bytes, t->plan->decoder_output.bytes);
+    for (uint32_t i = 0; i < t->plan->shape_count; i++) {
+        const dit_plan_shape* s = &t->shapes[i];
+        most = dit_most(most, dit_most(dit_most(s->timesteps.bytes, s->row_of_sample.bytes), dit_most(s->updates.bytes, dit_most(s->latents.bytes, s->tokens.bytes))));
+    }
+    return dit_most(most, DIT_ALIGNMENT);
+}
+
+static dit_status dit_cuda_allocate_host(dit_context* c) {
+    dit_cuda* s = dit_cuda_of(c);
+    const dit_plan* plan = s->plan.plan;
+    const dit_file_header* h = c->header;
+    uint64_t made = (uint64_t)h->tile_size * h->upscale, noise_bytes = 0;
+    for (uint32_t i = 0; i < plan->shape_count; i++) noise_bytes = dit_most(noise_bytes, s->plan.shapes[i].noise.bytes / 2);
+    s->host_bytes = dit_host_bytes(&s->plan);
+    s->kernels = dit_allocate(c, plan->kernel_count * sizeof *s->kernels);
+    s->addresses = dit_allocate(c, plan->buffer_count * sizeof *s->addresses);
+    s->arguments = dit_allocate(c, plan->arguments.bytes + DIT_ARGUMENT_SLACK);
+    s->host = dit_allocate(c, s->host_bytes);
+    if (!s->kernels || !s->addresses || !s->arguments || !s->host) return dit_fail(c, DIT_OUT_OF_MEMORY, "no memory to play the plan in");
+    if (h->decoder_kind != DIT_DECODER_PIXELS && h->tile_size < h->input_size) {
+        s->tile = dit_allocate(c, made * made * h->image_channels * sizeof(float));
+        s->shares = dit_allocate(c, 2 * made * sizeof(float));
+        if (!s->tile || !s->shares) return dit_fail(c, DIT_OUT_OF_MEMORY, "no memory for the decoder's tiles");
+    }
+    memcpy(s->arguments, c->file + plan->arguments.offset, (size_t)plan->arguments.bytes);
+    for (int i = 0; i < DIT_GPU_MARKS; i++) {
+        dit_status status = dit_gpu_allocate_pinned(c, &s->gpu, noise_bytes, (void**)&s->noise[i]);
+        if (status) return status;
+    }
+    return DIT_OK;
+}
+
+static uint64_t dit_shape_bytes(const dit_plan_tables* t, uint32_t shape) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < t->plan->buffer_count; i++)
+        if (t->buffers[i].shape == shape) bytes += t->buffers[i].bytes;
+    return bytes;
+}
+
+static uint32_t dit_largest_shape(const dit_plan_tables* t) {
+    uint32_t largest = 0;
+    for (uint32_t i = 1; i < t->plan->shape_count; i++)
+        if (dit_shape_bytes(t, i) > dit_shape_bytes(t, largest)) largest = i;
+    return largest;
+}
+
+// Everything a run takes is taken here: the largest shape's buffers too, in whose place smaller ones fit later.
+static dit_status dit_cuda_start(dit_context* c) {
+    dit_cuda* s = dit_cuda_of(c);
+    const dit_plan* plan = s->plan.plan;
+    dit_status status = dit_gpu_start(c, &s->gpu);
+    if (!status) status = dit_cuda_allocate_host(c);
+    for (uint32_t i = 0; i < plan->kernel_count && !status; i++) status = dit_gpu_load(c, &s->gpu, &s->plan.kernels[i], &s->kernels[i]);
+    if (!status) status = dit_cuda_take_all(c, DIT_NONE);
+    if (status) return status;
+    s->resident_bytes = s->device_bytes;
+    dit_cuda_point(s, plan->decode);
+    return dit_cuda_use_shape(c, dit_largest_shape(&s->plan));
+}
+
+static void dit_cuda_close(dit_context* c) {
+    dit_cuda* s = dit_cuda_of(c);
+    if (!s) return;
+    dit_gpu_enter(&s->gpu);
+    if (s->addresses) {
+        dit_gpu_wait(c, &s->gpu);
+        dit_gpu_forget(&s->gpu);
+        if (s->shape != DIT_NONE) dit_cuda_give_back(c, s->shape);
+        dit_cuda_give_back(c, DIT_NONE);
+    }
+    for (uint32_t i = 0; s->kernels && i < s->plan.plan->kernel_count; i++) dit_gpu_unload(&s->gpu, &s->kernels[i]);
+    for (int i = 0; i < DIT_GPU_MARKS; i++)
+        if (s->noise[i]) dit_gpu_free_pinned(&s->gpu, s->noise[i]);
+    dit_gpu_leave(&s->gpu);
+    dit_gpu_close(&s->gpu);
+    void* const blocks[] = {s->kernels, s->addresses, s->arguments, s->host, s->tile, s->shares, s};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dit_release(c, blocks[i]);
+    c->state = NULL;
+}
+
+// ---- the engine's calls: the work above, with the GPU's context current ----
+
+static dit_status dit_cuda_left(dit_context* c, dit_status status) {
+    dit_gpu_leave(&dit_cuda_of(c)->gpu);
+    return status;
+}
+
+static dit_status dit_cuda_begin(dit_context* c, const dit_batch* batch) {
+    dit_gpu_enter(&dit_cuda_of(c)->gpu);
+    return dit_cuda_left(c, dit_cuda_prepare(c, batch));
+}
+
+static dit_status dit_cuda_step(dit_context* c, uint32_t step, const float* noise) {
+    dit_gpu_enter(&dit_cuda_of(c)->gpu);
+    return dit_cuda_left(c, dit_cuda_take_step(c, step, noise));
+}
+
+static dit_status dit_cuda_read(dit_context* c, float* latents) {
+    dit_cuda* s = dit_cuda_of(c);
+    dit_gpu_enter(&s->gpu);
+    return dit_cuda_left(c, dit_cuda_get(c, &dit_cuda_shape(s)->latents, latents, (uint64_t)s->batch->images * dit_latent_count(c->header) * 4));
+}
+
+static dit_status dit_cuda_decode(dit_context* c, const float* latent, float* pixels) {
+    dit_gpu_enter(&dit_cuda_of(c)->gpu);
+    return dit_cuda_left(c, dit_cuda_decode_image(c, latent, pixels));
+}
+
+static dit_status dit_cuda_pass(dit_context* c, const dit_golden_header* golden, const float* latents, float* stages, float* prediction) {
+    dit_gpu_enter(&dit_cuda_of(c)->gpu);
+    return dit_cuda_left(c, dit_cuda_show(c, golden, latents, stages, prediction));
+}
+
+static const char* dit_cuda_describe(const dit_context* c) { return dit_cuda_of(c)->description; }
+
+static uint64_t dit_cuda_memory_bytes(const dit_context* c) {
+    const dit_cuda* s = dit_cuda_of(c);
+    return s->resident_bytes + dit_shape_bytes(&s->plan, dit_largest_shape(&s->plan)) + s->host_bytes;
+}
+
+static const char* dit_cuda_memory_part(const dit_context* c, uint32_t index, uint64_t* bytes, int* shared) {
+    static const char* const names[] = {"batch", "guided batch", "verification"};
+    const dit_cuda* s = dit_cuda_of(c);
+    *shared = index > 1;
+    *bytes = index == 0 ? s->host_bytes : s->resident_bytes;
+    if (index < 2) return index == 0 ? "copies to and from the GPU" : "weights and decoder on the GPU";
+    if (index - 2 >= s->plan.plan->shape_count) return NULL;
+    const dit_plan_shape* shape = &s->plan.shapes[index - 2];
+    *bytes = dit_shape_bytes(&s->plan, index - 2);
+    return names[shape->kind == DIT_PLAN_PASS ? 2 : shape->samples > shape->images];
+}
+
+static const dit_engine dit_cuda_engine = {
+    .describe = dit_cuda_describe, .memory_bytes = dit_cuda_memory_bytes, .memory_part = dit_cuda_memory_part,
+    .begin = dit_cuda_begin, .step = dit_cuda_step, .read = dit_cuda_read, .decode = dit_cuda_decode, .pass = dit_cuda_pass, .close = dit_cuda_close,
+};
+
+static dit_status dit_engine_open(dit_context* c) {
+    dit_cuda* s = c->state = dit_allocate(c, sizeof *s);
+    if (!s) return dit_fail(c, DIT_OUT_OF_MEMORY, "no memory for the engine");
+    s->shape = DIT_NONE;
+    const dit_plan* plan = NULL;
+    dit_status status = dit_gpu_open(c, &s->gpu);
+    if (!status) status = dit_cuda_find_plan(c, &plan);
+    if (!status) status = dit_plan_check(c, plan, &s->plan);
+    if (!status) status = dit_cuda_left(c, dit_cuda_start(c));
+    if (status) {
+        dit_cuda_close(c);
+        return status;
+    }
+    snprintf(s->description, sizeof s->description, "cuda: %s, sm_%u", s->gpu.name, s->gpu.architecture);
+    c->engine = &dit_cuda_engine;
+    return DIT_OK;
+}
