@@ -27,6 +27,7 @@
 #include "cuda.c"
 #else
 #include "ops.h"
+#include "layers.c"
 #include "plan.c"
 #include "model.c"
 #include "decoder.c"

@@ -61,7 +61,7 @@ static dit_status dit_layer_open(dit_context* c, const dit_file_layer* f, dit_la
     layer->table = dit_at(c, f->table);
     layer->scales = dit_at(c, f->scales);
     layer->codebook = dit_at(c, f->codebook);
-    layer->groups = dit_divide_up((int32_t)f->inputs, dit_group_size(f));
+    layer->groups = ((int32_t)f->inputs + dit_group_size(f) - 1) / dit_group_size(f);
     layer->row_bytes = dit_row_bytes(f);
 
     float* bias = dit_allocate(c, ((uint64_t)f->outputs + 64) * sizeof(float));
