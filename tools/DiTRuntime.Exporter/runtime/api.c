@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DIT_MOST_THREADS 1024u
 
@@ -32,6 +33,11 @@ void dit_info_init(dit_info* info) {
     if (info == NULL) return;
     memset(info, 0, sizeof *info);
     info->struct_size = sizeof *info;
+}
+
+static uint32_t dit_processors(void) {
+    const long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : (uint32_t)count;
 }
 
 static bool dit_is_size(uint32_t size, size_t ours, size_t least) { return size >= least && size <= ours; }

@@ -20,12 +20,13 @@
 #include "memory.c"
 #include "check.c"
 #include "file.c"
-#include "threads.c"
 #include "sampling.c"
+#include "tiles.c"
 
 #ifdef DIT_CUDA
 #include "cuda.c"
 #else
+#include "threads.c"
 #include "ops.h"
 #include "layers.c"
 #include "plan.c"

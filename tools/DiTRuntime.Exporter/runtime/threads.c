@@ -39,13 +39,6 @@ static inline void dit_pause(void) {
 #endif
 }
 
-static inline bool dit_is_cancelled(const dit_context* c) { return __atomic_load_n(&c->cancelled, __ATOMIC_RELAXED) != 0; }
-
-static uint32_t dit_processors(void) {
-    const long count = sysconf(_SC_NPROCESSORS_ONLN);
-    return count < 1 ? 1 : (uint32_t)count;
-}
-
 static void dit_pool_drain(dit_pool* pool, uint8_t* scratch) {
     while (!dit_is_cancelled(pool->context)) {
         const uint32_t task = __atomic_fetch_add(&pool->next, 1, __ATOMIC_RELAXED);
