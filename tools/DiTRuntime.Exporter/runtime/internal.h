@@ -100,6 +100,8 @@ struct dit_context {
     float* pixels;           // one image
 };
 
+static inline bool dit_is_cancelled(const dit_context* c) { return __atomic_load_n(&c->cancelled, __ATOMIC_RELAXED) != 0; }
+
 // ---- memory.c ----
 
 // Zeroed and aligned to 64 bytes; null where the allocator refuses or max_memory would be passed. dit_release(null) is allowed.
