@@ -52,6 +52,11 @@ static bool dit_take_struct(void* copy, size_t ours, size_t least, const void* t
     return true;
 }
 
+static uint32_t dit_processors(void) {
+    const long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : (uint32_t)count;
+}
+
 static dit_status dit_check_options(dit_context* c, const char* path, const dit_options* o) {
     if (path == NULL) return dit_fail(c, DIT_INVALID_ARGUMENT, "weights_path is null");
     if (o->threads > DIT_MOST_THREADS) return dit_fail(c, DIT_INVALID_ARGUMENT, "threads %u: expected at most %u", o->threads, DIT_MOST_THREADS);
