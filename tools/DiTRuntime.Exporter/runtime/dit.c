@@ -30,8 +30,8 @@
 #include "cuda.c"
 #else
 #include "threads.c"
-#include "ops.h"
 #include "layers.c"
+#include "ops.h"
 #include "plan.c"
 #include "model.c"
 #include "decoder.c"
