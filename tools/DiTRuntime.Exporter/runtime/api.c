@@ -35,11 +35,6 @@ void dit_info_init(dit_info* info) {
     info->struct_size = sizeof *info;
 }
 
-static uint32_t dit_processors(void) {
-    const long count = sysconf(_SC_NPROCESSORS_ONLN);
-    return count < 1 ? 1 : (uint32_t)count;
-}
-
 static bool dit_is_size(uint32_t size, size_t ours, size_t least) { return size >= least && size <= ours; }
 
 // Copies as much of a caller's struct as the caller has; what an older header lacks keeps its default. A newer one's is refused: nobody
