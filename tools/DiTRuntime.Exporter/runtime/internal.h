@@ -139,6 +139,8 @@ static dit_status dit_map(dit_context* c, const char* path, const uint8_t** byte
 static void dit_unmap(const uint8_t* bytes, uint64_t count);
 static inline const void* dit_at(const dit_context* c, dit_section s) { return s.bytes ? c->file + s.offset : NULL; }
 
+#ifndef DIT_CUDA
+
 // ---- threads.c ----
 
 // task runs once for each number below count; scratch is the thread's own, of scratch_bytes. A task's number says all that it does: which
@@ -147,8 +149,6 @@ typedef void dit_task(void* job, uint32_t task, uint8_t* scratch);
 static dit_status dit_pool_open(dit_context* c, uint32_t threads, size_t scratch_bytes, dit_pool** pool);
 static void dit_pool_close(dit_context* c, dit_pool* pool);
 static dit_status dit_pool_run(dit_context* c, dit_pool* pool, dit_task* task, void* job, uint32_t count);  // DIT_CANCELLED between tasks
-
-#ifndef DIT_CUDA
 
 // ---- the processor's operations: ops.h, kernels.inc, lowbit.inc ----
 
