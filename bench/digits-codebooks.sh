@@ -23,19 +23,19 @@ pack rtn-w3-g96 --method rtn --wbits 3 --abits 16 --group-size 96
 pack gptq-w3-g96 --method gptq --wbits 3 --abits 16 --group-size 96
 pack kmeans-k64-d2 --method kmeans --wbits 3
 pack gptvq-k64-d2 --method gptvq --wbits 3
-pack vq4dit-k64-d2 --method vq4dit --wbits 3
-pack vq4dit-gptvq-k64-d2 --method vq4dit --wbits 3 --init gptvq
+pack vq4dit-k64-d2 --method vq4dit --wbits 3 --init kmeans
+pack vq4dit-gptvq-k64-d2 --method vq4dit --wbits 3
 pack rtn-w2-g96 --method rtn --wbits 2 --abits 16 --group-size 96
 pack gptq-w2-g96 --method gptq --wbits 2 --abits 16 --group-size 96
 pack kmeans-k256-d4 --method kmeans --wbits 2
 pack kmeans-k256-d4-rows --method kmeans --wbits 2 --row-scales on
 pack gptvq-k256-d4 --method gptvq --wbits 2
 pack gptvq-k256-d4-rows --method gptvq --wbits 2 --row-scales on
-pack vq4dit-k256-d4-n1 --method vq4dit --wbits 2 --candidates 1
-pack vq4dit-k256-d4-n2 --method vq4dit --wbits 2
-pack vq4dit-k256-d4-n3 --method vq4dit --wbits 2 --candidates 3
-pack vq4dit-k256-d4-n4 --method vq4dit --wbits 2 --candidates 4
-pack vq4dit-gptvq-k256-d4 --method vq4dit --wbits 2 --init gptvq
+pack vq4dit-k256-d4-n1 --method vq4dit --wbits 2 --init kmeans --candidates 1
+pack vq4dit-k256-d4-n2 --method vq4dit --wbits 2 --init kmeans
+pack vq4dit-k256-d4-n3 --method vq4dit --wbits 2 --init kmeans --candidates 3
+pack vq4dit-k256-d4-n4 --method vq4dit --wbits 2 --init kmeans --candidates 4
+pack vq4dit-gptvq-k256-d4 --method vq4dit --wbits 2
 pack dpq-k16-d4-rows --method dpq --k 16 --d 4 --row-scales on --iterations 1
 pack dpq-k32-d4-rows --method dpq --layout codebook --k 32 --d 4 --row-scales on --iterations 1
 exec "$dit" eval --backend cpu --digits "${models[@]}" "$@"

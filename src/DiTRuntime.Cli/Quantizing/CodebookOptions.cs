@@ -16,7 +16,7 @@ internal sealed class CodebookOptions
     private readonly Option<string> _rowScales = Flags.Choice("--row-scales", "A scale for every row beside the codebook", "off", "on");
     private readonly Option<string> _pool = Flags.Choice("--pool", "Codewords of dpq as numbers into one pool of vectors; auto where that is smaller", "auto", "on", "off");
     private readonly Option<int> _candidates = Flags.Whole("--candidates", "Codewords that a vector chooses among in vq4dit", s_defaults.Candidates);
-    private readonly Option<string> _start = Flags.Choice("--init", "What vq4dit and dpq start from", "kmeans", "gptvq");
+    private readonly Option<string> _start = Flags.Choice("--init", "What vq4dit and dpq start from; auto is gptvq for vq4dit, kmeans for dpq", "auto", "kmeans", "gptvq");
     private readonly Option<int?> _iterations = Flags.OptionalWhole("--iterations", "Iterations of the training of vq4dit and dpq");
     private readonly Option<string> _training = Flags.Choice("--training", "What a step of vq4dit's training runs through: one block after the other, in the memory of one, or the model end to end", "blocks", "model");
     private readonly Option<string?> _data = Flags.OptionalText("--data", "Latents or images with labels that dpq is trained on; absent: what the model itself teaches", "PATH");
@@ -31,6 +31,9 @@ internal sealed class CodebookOptions
         : (flag == _start || flag == _iterations) && method is not (QuantizeMethod.Vq4Dit or QuantizeMethod.Dpq) ? "this belongs to --method vq4dit and dpq"
         : All.Contains(flag) && method is QuantizeMethod.Rtn or QuantizeMethod.Gptq ? "this belongs to the methods with codebooks: kmeans, gptvq, vq4dit and dpq"
         : null;
+
+    /// <summary>Whether some flag asks for codebooks.</summary>
+    public bool AreGiven(ParseResult parse) => All.Any(flag => parse.GetResult(flag) is { Implicit: false });
 
     /// <summary>What the flags say.</summary>
     /// <param name="parse">The flags.</param>
@@ -52,7 +55,7 @@ internal sealed class CodebookOptions
             HasRowScales = parse.GetRequiredValue(_rowScales) == "on",
             Pool = method != QuantizeMethod.Dpq ? PoolUse.Off : Enum.Parse<PoolUse>(parse.GetRequiredValue(_pool), ignoreCase: true),
             Candidates = parse.GetValue(_candidates) is >= 1 and var candidates && candidates <= size ? candidates : throw new UsageException($"--candidates {parse.GetValue(_candidates)}: expected 1 to k, which is {size}"),
-            Start = parse.GetRequiredValue(_start) == "gptvq" ? QuantizeMethod.Gptvq : QuantizeMethod.KMeans,
+            Start = parse.GetRequiredValue(_start) == "gptvq" || (parse.GetRequiredValue(_start) == "auto" && method == QuantizeMethod.Vq4Dit) ? QuantizeMethod.Gptvq : QuantizeMethod.KMeans,
             Iterations = parse.GetValue(_iterations) is not (< 1) ? parse.GetValue(_iterations) : throw new UsageException($"--iterations {parse.GetValue(_iterations)}: expected at least 1"),
             Training = parse.GetRequiredValue(_training) == "model" ? TrainingScope.Model : TrainingScope.Blocks,
             DataPath = parse.GetValue(_data),

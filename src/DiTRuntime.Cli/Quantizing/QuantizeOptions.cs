@@ -28,9 +28,9 @@ internal sealed class QuantizeOptions
     };
 
     private readonly CodebookOptions _codebooks = new();
-    private readonly Option<string> _method = Flags.Text(
+    private readonly Option<string?> _method = Flags.OptionalText(
         "--method", "rtn rounds to nearest; gptq makes up for each column's error in the next ones; qdit is gptq with the groups and dynamic 8-bit activations of Q-DiT; kmeans gives each vector of weights its nearest "
-        + "codeword; gptvq is gptq for codewords; vq4dit trains assignments and codewords without data; dpq has a codebook for each position", string.Join('|', s_methods.Keys), "rtn");
+        + "codeword; gptvq is gptq for codewords; vq4dit trains assignments and codewords without data; dpq has a codebook for each position; where no flag says rtn, with codebooks gptvq", string.Join('|', s_methods.Keys));
     private readonly Option<int?> _weightBits = Flags.OptionalWhole("--wbits", "Bits of a weight: 2, 3, 4 (the default), 5, 6 or 8; with codebooks 1, 2 (the default), 3 or 4");
     private readonly Option<int?> _activationBits = Flags.OptionalWhole("--abits", "Bits of the activations: 8, or 16 to leave them in floating point; 8 where no flag says, with codebooks 16");
     private readonly Option<string> _activations = Flags.Choice("--activations", "Ranges of 8-bit activations: found per token at run time, or fixed by calibration (smallest and largest value over the samples)", "dynamic", "static");
@@ -50,7 +50,7 @@ internal sealed class QuantizeOptions
     /// <exception cref="InvalidFileException">The file of group sizes is not understood.</exception>
     public QuantizeSettings Read(ParseResult parse)
     {
-        var name = parse.GetRequiredValue(_method);
+        var name = parse.GetValue(_method) ?? (_codebooks.AreGiven(parse) ? "gptvq" : "rtn");
         if (s_later.Contains(name)) throw new UsageException($"--method {name}: not in this build, which has {Methods()}");
         if (!s_methods.TryGetValue(name, out var method)) throw new UsageException($"--method {name}: expected {Methods()}");
         var hasCodebooks = method is not (QuantizeMethod.Rtn or QuantizeMethod.Gptq);

@@ -70,7 +70,7 @@ public sealed class TinyAutoencoder : LatentDecoder
     }
 
     /// <inheritdoc/>
-    private protected override float ToNetwork(float value) => LatentMagnitude * MathF.Tanh(value / ScalingFactor / LatentMagnitude);
+    private protected override float ToNetwork(float value) => LatentMagnitude * (float)Math.Tanh(value / ScalingFactor / LatentMagnitude);
 
     /// <inheritdoc/>
     private protected override Tensor Run(Tensor latent, WorkTensors work)

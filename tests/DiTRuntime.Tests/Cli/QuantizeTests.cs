@@ -44,6 +44,16 @@ public sealed class QuantizeTests
         CliRunner.Run("generate", "--model", folder["q.safetensors"], "--class-labels", "1", "--steps", "2", "--latents-only", "--backend", "cpu", "--out", folder["l.safetensors"]).Succeeded();
     }
 
+    [Test]
+    public void Flags_of_codebooks_without_a_method_mean_gptvq()
+    {
+        using var folder = new TemporaryFolder();
+
+        var json = JsonDocument.Parse(CliRunner.Run([.. s_tiny, "--k", "16", "--d", "4", "--samples", "3", "--json", "-o", folder["q.safetensors"]]).Succeeded().Out).RootElement;
+
+        Assert.That(json.GetProperty("method").GetProperty("method").GetString(), Is.EqualTo("gptvq"));
+    }
+
     [TestCase("gptvq", "--group-size", "32", "w1a8 k16 d4")]
     [TestCase("kmeans", "--activations", "static", "w1a8 k16 d4 static")]
     public void Codebooks_take_quantized_activations_too(string method, string flag, string value, string expected)

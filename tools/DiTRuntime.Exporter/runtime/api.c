@@ -173,6 +173,11 @@ const char* dit_class_name(const dit_context* c, uint32_t label) {
 
 const char* dit_describe(const dit_context* c) { return c != NULL ? c->engine->describe(c) : ""; }
 
+const char* dit_memory_part(const dit_context* c, uint32_t index, uint64_t* bytes, int* shared) {
+    if (c == NULL || bytes == NULL || shared == NULL) return NULL;
+    return c->engine->memory_part != NULL ? c->engine->memory_part(c, index, bytes, shared) : NULL;
+}
+
 const char* dit_version(void) { return DIT_VERSION_TEXT(DIT_VERSION_MAJOR, DIT_VERSION_MINOR); }
 
 const char* dit_status_name(dit_status status) {

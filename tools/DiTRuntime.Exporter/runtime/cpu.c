@@ -1,5 +1,9 @@
 // The "cpu" engine: opened, described, closed.
 
+#include "internal.h"
+
+#include <stdio.h>
+
 static const char* dit_cpu_describe(const dit_context* c) { return ((const dit_cpu*)c->state)->description; }
 
 static void dit_cpu_close(dit_context* c) {
@@ -26,21 +30,9 @@ static const dit_engine dit_cpu_engine = {
     .close = dit_cpu_close,
 };
 
-// Only what a block reads is ever quantized.
-static dit_status dit_check_inputs(dit_context* c) {
-    const dit_file_header* h = c->header;
-    for (uint32_t i = 0; i < h->layer_count; i++) {
-        const bool of_block = i >= DIT_FIRST_BLOCK && i < dit_final_modulation(h) && (i - DIT_FIRST_BLOCK) % DIT_BLOCK_LAYERS != DIT_BLOCK_MODULATION;
-        if (c->layers[i].activation_group != 0 && !of_block && i != dit_final_linear(h))
-            return dit_fail(c, DIT_BAD_FILE, "layer %s reads floats, yet its input is quantized", c->layers[i].name);
-    }
-
-    return DIT_OK;
-}
-
 static dit_status dit_open_layers(dit_context* c, dit_cpu* s) {
     s->layers = dit_allocate(c, c->header->layer_count * (uint64_t)sizeof(dit_layer));
-    if (!s->layers) return dit_fail(c, DIT_OUT_OF_MEMORY, "no memory for %u layers", c->header->layer_count);
+    if (!s->layers) return dit_no_memory(c, c->header->layer_count * (uint64_t)sizeof(dit_layer), "the layers");
     for (; s->open_layers < c->header->layer_count; s->open_layers++) DIT_TRY(dit_layer_open(c, &c->layers[s->open_layers], &s->layers[s->open_layers]));
     return DIT_OK;
 }
@@ -49,7 +41,6 @@ static dit_status dit_cpu_open(dit_context* c, dit_cpu* s) {
     s->ops = dit_find_ops(c->simd);
     if (!s->ops) return dit_fail(c, DIT_UNSUPPORTED, "this machine does not have the instructions %s", dit_simd_name(c->simd));
     c->simd = s->ops->simd;
-    DIT_TRY(dit_check_inputs(c));
     uint64_t before = c->allocated;
     DIT_TRY(dit_open_layers(c, s));
     s->bytes[DIT_PART_LAYERS] = c->allocated - before;
@@ -61,8 +52,9 @@ static dit_status dit_cpu_open(dit_context* c, dit_cpu* s) {
 
 static dit_status dit_engine_open(dit_context* c) {
     dit_cpu* s = dit_allocate(c, sizeof(dit_cpu));
-    if (!s) return dit_fail(c, DIT_OUT_OF_MEMORY, "no memory for the engine");
+    if (!s) return dit_no_memory(c, sizeof(dit_cpu), "the engine");
     c->state = s;
+    s->bytes[DIT_PART_REQUEST] = c->allocated;
     const dit_status status = dit_cpu_open(c, s);
     if (status != DIT_OK) {
         dit_cpu_close(c);

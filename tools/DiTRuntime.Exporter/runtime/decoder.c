@@ -1,5 +1,10 @@
 // Latents to pixels on the processor: the file lists the decoder's operations for one tile.
 
+#include "internal.h"
+
+#include <math.h>
+#include <string.h>
+
 static dit_status dit_run_operation(dit_context* c, dit_cpu* s, const dit_file_operation* o) {
     const dit_file_tensor* shapes = dit_at(c, c->header->tensors);
     const dit_file_tensor *in = &shapes[o->input], *out = &shapes[o->output];

@@ -28,6 +28,7 @@
 #else
 #include "threads.c"
 #include "ops.h"
+#include "layers.c"
 #include "plan.c"
 #include "model.c"
 #include "decoder.c"

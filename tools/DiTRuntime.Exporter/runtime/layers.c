@@ -33,7 +33,7 @@ static void dit_make_byte_vectors(const dit_layer* layer, uint8_t* bytes) {
 }
 
 // What this engine cannot run, though the file may say it.
-static dit_status dit_check_layer(dit_context* c, const dit_file_layer* f) {
+static dit_status dit_check_runnable(dit_context* c, const dit_file_layer* f) {
     const uint32_t group = f->format == DIT_FORMAT_GROUP ? f->group_size : f->activation_group;
     if (f->format == DIT_FORMAT_DENSE)
         return f->activation_group ? dit_fail(c, DIT_UNSUPPORTED, "%.64s: quantized inputs of a layer that is not", f->name) : DIT_OK;
@@ -53,7 +53,7 @@ static int32_t dit_row_bytes(const dit_file_layer* f) {
 
 static dit_status dit_layer_open(dit_context* c, const dit_file_layer* f, dit_layer* layer) {
     memset(layer, 0, sizeof *layer);
-    dit_status status = dit_check_layer(c, f);
+    dit_status status = dit_check_runnable(c, f);
     if (status != DIT_OK) return status;
     layer->file = f;
     layer->weight = dit_at(c, f->weight);
@@ -61,7 +61,7 @@ static dit_status dit_layer_open(dit_context* c, const dit_file_layer* f, dit_la
     layer->table = dit_at(c, f->table);
     layer->scales = dit_at(c, f->scales);
     layer->codebook = dit_at(c, f->codebook);
-    layer->groups = dit_divide_up((int32_t)f->inputs, dit_group_size(f));
+    layer->groups = ((int32_t)f->inputs + dit_group_size(f) - 1) / dit_group_size(f);
     layer->row_bytes = dit_row_bytes(f);
 
     float* bias = dit_allocate(c, ((uint64_t)f->outputs + 64) * sizeof(float));

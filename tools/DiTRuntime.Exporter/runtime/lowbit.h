@@ -15,10 +15,6 @@
 #define DIT_FILL_SCRATCH (16 * (DIT_LINE_INPUTS + 64) + DIT_LINE_INPUTS * 2)  // lines of 16 rows of bytes or 8 of halves, and a row's codes
 #define DIT_EXPANDED_DEPTH 1152  // with 48 columns of fp32, 216 KB, which share the second cache with the sums of all rows of a task
 
-static inline int32_t dit_min32(int32_t a, int32_t b) { return a < b ? a : b; }
-static inline int32_t dit_max32(int32_t a, int32_t b) { return a > b ? a : b; }
-static inline int32_t dit_divide_up(int32_t value, int32_t divisor) { return (value + divisor - 1) / divisor; }
-
 static inline uint64_t dit_load64(const uint8_t* p) {
     uint64_t word;
     memcpy(&word, p, sizeof word);

@@ -260,24 +260,19 @@ static int show_progress(void* user, uint32_t done, uint32_t total) {
 static bool make_request(session* s, dit_request* request) {
     static const char *const samplers[] = {"ddim", "ddpm"}, *const spacings[] = {"leading", "linspace", "trailing"};
     const arguments* a = &s->args;
+    const int sampler = a->sampler ? find_name("--sampler", a->sampler, samplers, 2) : (int)s->info.default_sampler;
+    int spacing = a->spacing ? find_name("--spacing", a->spacing, spacings, 3) : (int)s->info.default_spacing;
+    if (sampler < 0 || spacing < 0) return false;
+    // Another sampler than the export's begins with the spacing that is its own.
+    if (!a->spacing && sampler != (int)s->info.default_sampler) spacing = sampler == DIT_SAMPLER_DDPM ? DIT_SPACING_LINSPACE : DIT_SPACING_LEADING;
     dit_request_init(request);
-    if (a->sampler) {
-        const int sampler = find_name("--sampler", a->sampler, samplers, 2);
-        if (sampler < 0) return false;
-        request->sampler = (dit_sampler)sampler;
-    }
-
-    if (a->spacing) {
-        const int spacing = find_name("--spacing", a->spacing, spacings, 3);
-        if (spacing < 0) return false;
-        request->spacing = (dit_spacing)spacing;
-    }
-
+    request->sampler = (dit_sampler)sampler;
+    request->spacing = (dit_spacing)spacing;
     request->seed = (uint64_t)a->seed;
     if (a->steps > 0) request->steps = (uint32_t)a->steps;
     if (a->batch > 0) request->batch = (uint32_t)a->batch;
-    if (a->eta >= 0) request->eta = (float)a->eta;
-    if (a->guidance >= 0) request->guidance_scale = (float)a->guidance;
+    if (a->eta >= 0) request->eta = a->eta;
+    request->guidance_scale = a->guidance >= 0 ? (float)a->guidance : s->info.default_guidance;
     request->progress = show_progress;
     request->progress_user = s;
     return true;
@@ -295,31 +290,54 @@ static size_t parse_field(const char* text, char* name, int* width) {
     return 0;
 }
 
+static bool value_of_field(const char* name, uint32_t i, uint64_t seed, int32_t label, uint64_t* value) {
+    *value = strcmp(name, "seed") == 0 ? seed : strcmp(name, "class") == 0 ? (uint64_t)label : i;
+    return strcmp(name, "index") == 0 || strcmp(name, "seed") == 0 || strcmp(name, "class") == 0;
+}
+
 // Where image i goes. A name without a field takes the first image, and the others get _2, _3 before the extension.
 static bool make_path(const char* pattern, uint32_t i, uint64_t seed, int32_t label, char* path) {
     const char* extension = strrchr(pattern, '.');
     bool has_field = false;
     size_t at = 0;
-    for (const char* text = pattern; *text && at < PATH_BYTES - 64;) {
+    for (const char* text = pattern; *text;) {
         char name[6];
         int width;
+        uint64_t value;
         const size_t length = parse_field(text, name, &width);
-        if (text == extension && !has_field && i > 0) at += (size_t)sprintf(path + at, "_%u", i + 1);
+        // A number and its padding: up to 99 digits.
+        if (at > PATH_BYTES - 128) return fail(DIT_INVALID_ARGUMENT, "--out: the name is too long"), false;
+        if (text == extension && !has_field && i > 0) at += (size_t)sprintf(path + at, "_%" PRIu32, i + 1);
         if (length == 0) {
             path[at++] = *text++;
             continue;
         }
 
-        const uint64_t value = strcmp(name, "seed") == 0 ? seed : strcmp(name, "class") == 0 ? (uint64_t)label : i;
-        if (value == i && strcmp(name, "index") != 0 && strcmp(name, "seed") != 0 && strcmp(name, "class") != 0)
-            return fail(DIT_INVALID_ARGUMENT, "--out %s: unknown field {%s}", pattern, name), false;
+        if (!value_of_field(name, i, seed, label, &value)) return fail(DIT_INVALID_ARGUMENT, "--out %s: unknown field {%s}", pattern, name), false;
         at += (size_t)sprintf(path + at, "%0*" PRIu64, width, value);
         text += length;
         has_field = true;
     }
 
     path[at] = 0;
-    return true;
+    return extension && strcmp(extension, ".png") == 0 ? true : (fail(DIT_INVALID_ARGUMENT, "--out %s: expected a .png", pattern), false);
+}
+
+// Says what is wrong with --out before anything is drawn: names, and that no image would take the place of another.
+static bool check_paths(const session* s, const dit_request* r) {
+    char path[PATH_BYTES], other[PATH_BYTES];
+    if (!make_path(s->args.out, 0, r->seed, r->labels[0], path)) return false;
+    // Whatever tells two images of one class apart, tells all apart.
+    if (r->count == 1 || !make_path(s->args.out, 1, r->seed + 1, r->labels[0], other) || strcmp(path, other) != 0) return true;
+    bool* seen = calloc(s->info.class_count, sizeof *seen);
+    bool distinct = seen != NULL;
+    for (uint32_t i = 0; distinct && i < r->count; i++) {
+        distinct = !seen[r->labels[i]];
+        seen[r->labels[i]] = true;
+    }
+
+    free(seen);
+    return distinct || (fail(DIT_INVALID_ARGUMENT, "--out %s: several images would have one name; add {index}", s->args.out), false);
 }
 
 static dit_status save_images(const session* s, const dit_request* request, const dit_image* images) {
@@ -347,9 +365,10 @@ static dit_status generate(session* s) {
     dit_status status = labels ? DIT_OUT_OF_MEMORY : DIT_INVALID_ARGUMENT;
     if (images) {
         request.labels = labels;
-        status = dit_generate(s->context, &request, images);
-        if (status != DIT_OK) fail_context(s, status);
-        else status = save_images(s, &request, images);
+        const bool ready = check_paths(s, &request);
+        status = ready ? dit_generate(s->context, &request, images) : DIT_INVALID_ARGUMENT;
+        if (status == DIT_OK) status = save_images(s, &request, images);
+        else if (ready) fail_context(s, status);
         dit_free_images(s->context, images, request.count);
     }
 

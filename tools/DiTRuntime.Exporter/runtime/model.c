@@ -1,5 +1,10 @@
 // The "cpu" engine: the forward pass of Peebles and Xie (2023), section 3.2, with adaLN-Zero blocks, and the steps of a sampler.
 
+#include "internal.h"
+
+#include <math.h>
+#include <string.h>
+
 // Chunks of a block's modulation: shift, scale and gate of attention, then of the MLP.
 enum { DIT_ATTENTION_SHIFT = 0, DIT_ATTENTION_GATE = 2, DIT_MLP_SHIFT = 3, DIT_MLP_GATE = 5 };
 
@@ -24,6 +29,9 @@ static dit_rows dit_input_of(const dit_context* c, const dit_input* input, const
         .length = input->length,
     };
 }
+
+// [R, 6H]
+static float* dit_block_table(const dit_cpu* s, uint32_t block, int32_t hidden) { return s->block_tables + (int64_t)block * s->table_rows * 6 * hidden; }
 
 // ---- conditioning: timestep and class to modulation ----
 
@@ -54,7 +62,7 @@ static dit_status dit_fill_tables(dit_context* c, dit_cpu* s, int32_t rows) {
     DIT_TRY(ops->linear(c, s->pool, &inner, &s->layers[DIT_TIMESTEP_OUT], &plain, &timestep));
     DIT_TRY(ops->condition(c, s->pool, s->timestep, &s->layers[DIT_LABEL_TABLE], s->labels, rows, s->condition));
     for (uint32_t i = 0; i < h->depth; i++) {
-        dit_rows table = dit_floats(s->block_tables + (int64_t)i * s->table_rows * 6 * hidden, rows, 6 * hidden);
+        dit_rows table = dit_floats(dit_block_table(s, i, hidden), rows, 6 * hidden);
         DIT_TRY(ops->linear(c, s->pool, &condition, &s->layers[DIT_FIRST_BLOCK + DIT_BLOCK_LAYERS * i + DIT_BLOCK_MODULATION], &plain, &table));
     }
 
@@ -122,7 +130,7 @@ static dit_status dit_run_block(dit_context* c, dit_cpu* s, uint32_t number) {
     const dit_ops* ops = s->ops;
     const dit_layer* block = &s->layers[DIT_FIRST_BLOCK + DIT_BLOCK_LAYERS * number];
     const int32_t rows = s->samples * s->token_count, hidden = (int32_t)h->hidden_size;
-    const dit_modulation m = {s->block_tables + (int64_t)number * s->table_rows * 6 * hidden, 6 * hidden, s->row_of_sample, s->token_count};
+    const dit_modulation m = {dit_block_table(s, number, hidden), 6 * hidden, s->row_of_sample, s->token_count};
     dit_rows tokens = dit_floats(s->tokens, rows, hidden), qkv = dit_floats(s->qkv, rows, 3 * hidden);
 
     dit_rows normed = dit_input_of(c, &s->token_input, &block[DIT_BLOCK_QKV], rows);
@@ -142,7 +150,7 @@ static dit_status dit_run_block(dit_context* c, dit_cpu* s, uint32_t number) {
 }
 
 // tokens → prediction.
-static dit_status dit_finish(dit_context* c, dit_cpu* s) {
+static dit_status dit_predict(dit_context* c, dit_cpu* s) {
     const int32_t rows = s->samples * s->token_count, hidden = (int32_t)c->header->hidden_size;
     const dit_layer* layer = &s->layers[dit_final_linear(c->header)];
     const dit_modulation m = {s->final_table, 2 * hidden, s->row_of_sample, s->token_count};
@@ -195,7 +203,7 @@ static dit_status dit_cpu_step(dit_context* c, uint32_t step, const float* noise
 
     DIT_TRY(dit_embed(c, s));
     for (uint32_t i = 0; i < c->header->depth; i++) DIT_TRY(dit_run_block(c, s, i));
-    DIT_TRY(dit_finish(c, s));
+    DIT_TRY(dit_predict(c, s));
     return s->ops->update(c, s->pool, s->prediction, &s->batch, &s->batch.steps[step], noise, s->latents);
 }
 
@@ -235,7 +243,7 @@ static dit_status dit_cpu_pass(dit_context* c, const dit_golden_header* golden, 
         dit_show_stage(c, s, golden->token_stride, &stages);
     }
 
-    DIT_TRY(dit_finish(c, s));
+    DIT_TRY(dit_predict(c, s));
     memcpy(prediction, s->prediction, 2 * h->out_channels * plane * sizeof(float));
     return DIT_OK;
 }

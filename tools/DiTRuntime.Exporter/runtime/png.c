@@ -1,5 +1,11 @@
 // PNG without a compressor: the pixels go into stored blocks.
 
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 static uint32_t png_crc(uint32_t crc, const uint8_t* bytes, size_t count) {
     for (size_t i = 0; i < count; i++) {
         crc ^= bytes[i];

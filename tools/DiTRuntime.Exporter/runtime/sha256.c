@@ -1,5 +1,11 @@
 // SHA-256 (FIPS 180-4), and manifests as sha256sum writes them: "<64 hexadecimal digits>  <name>" a line.
 
+#include <ctype.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
 typedef struct sha256 {
     uint32_t state[8];
     uint64_t bytes;

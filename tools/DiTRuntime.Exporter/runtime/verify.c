@@ -1,5 +1,12 @@
 // The export's golden vectors, computed again here: one pass, looked at block by block, and a whole run of two images.
 
+#include "internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 typedef struct dit_golden {
     const uint8_t* bytes;
     uint64_t count;
@@ -105,8 +112,9 @@ static dit_status dit_compare_pass(dit_context* c, const dit_golden* g, float* v
 }
 
 static dit_status dit_run_pass(dit_context* c, const dit_golden* g, float* error) {
-    float* values = dit_allocate(c, 2 * sizeof(float) * (g->stage_values * g->header->stage_count + g->prediction_values));
-    if (!values) return dit_fail(c, DIT_OUT_OF_MEMORY, "no memory for the outputs of %u stages", g->header->stage_count);
+    const uint64_t bytes = 2 * sizeof(float) * (g->stage_values * g->header->stage_count + g->prediction_values);
+    float* values = dit_allocate(c, bytes);
+    if (!values) return dit_no_memory(c, bytes, "the outputs of a pass");
     const dit_status status = dit_compare_pass(c, g, values, error);
     dit_release(c, values);
     return status;
@@ -154,9 +162,9 @@ static dit_status dit_run_images(dit_context* c, const dit_golden* g, float* wor
 
 // ---- the calls ----
 
-DIT_API uint32_t dit_stage_count(const dit_context* c) { return c ? c->header->depth + 1 : 0; }
+uint32_t dit_stage_count(const dit_context* c) { return c ? c->header->depth + 1 : 0; }
 
-DIT_API dit_status dit_verify(dit_context* c, const char* golden_path, float* error, float* worst_pixel) {
+dit_status dit_verify(dit_context* c, const char* golden_path, float* error, float* worst_pixel) {
     if (!c) return DIT_INVALID_ARGUMENT;
     for (uint32_t i = 0; error && i < dit_stage_count(c); i++) error[i] = -1;
     if (worst_pixel) *worst_pixel = 0;

@@ -121,8 +121,12 @@ static void nulls_are_answered(void) {
     CHECK(context == NULL, "a failed dit_open left a context");
     CHECK_STATUS(DIT_INVALID_ARGUMENT, dit_open(s_weights, &options, NULL));
 
-    // Without options all are as dit_options_init() leaves them.
-    CHECK_STATUS(DIT_OK, dit_open(s_weights, NULL, &context));
+    context = (dit_context*)&context;
+    CHECK_STATUS(DIT_INVALID_ARGUMENT, dit_open(s_weights, NULL, &context));
+    CHECK(context == NULL, "a failed dit_open left a context");
+
+    context = open_plainly();
+    if (context == NULL) return;
     dit_info info;
     dit_info_init(&info);
     dit_image image;

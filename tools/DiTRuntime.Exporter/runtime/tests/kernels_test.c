@@ -74,7 +74,7 @@ static void expect_near(const char* what, const float* found, const double* expe
         if (!(difference <= worst)) worst = difference;
         squares += expected[i] * expected[i];
     }
-    if (worst <= 1e-6 * (1 + sqrt(squares / (double)count)) * 4) return;
+    if (worst <= 1e-6 * (1 + sqrt(squares / (double)count))) return;
     printf("%s: %g from double precision, of %g\n", what, worst, sqrt(squares / (double)count));
     failures++;
 }

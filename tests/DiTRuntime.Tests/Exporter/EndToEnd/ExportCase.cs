@@ -1,0 +1,70 @@
+namespace DiTRuntime.Tests.Exporter.EndToEnd;
+
+/// <summary>A model to be exported, and how it is sampled.</summary>
+/// <param name="Name">Its name in tests and of its folder.</param>
+internal sealed record ExportCase(string Name)
+{
+    /// <summary>The model's file or folder; null for the built-in digits.</summary>
+    public string? Model { get; init; }
+
+    /// <summary>What <c>dit quantize</c> makes of it first; null for the model as it is.</summary>
+    public string[]? Quantize { get; init; }
+
+    /// <summary>What <c>dit generate</c> and <c>dit export</c> are told about it: the decoder, heads, the reading.</summary>
+    public string[] Reading { get; init; } = [];
+
+    /// <summary>Steps, sampler, spacing and scale, spelt alike in C# and in C.</summary>
+    public string[] Sampling { get; init; } = ["--steps", "4", "--cfg-scale", "2"];
+
+    /// <summary>What only generating knows.</summary>
+    public string[] Drawing { get; init; } = [];
+
+    /// <inheritdoc/>
+    public override string ToString() => Name;
+
+    private static readonly string[] s_kl = ["--vae", TestFiles.Golden("vae")];
+
+    private static string Tiny => TestFiles.Golden("tiny/official.safetensors");
+
+    /// <summary>Formats of the built-in digits.</summary>
+    public static ExportCase[] Digits { get; } =
+    [
+        new("digits-f16"),
+        new("digits-w8a8-g96") { Quantize = ["--method", "rtn", "--wbits", "8", "--group-size", "96"] },
+        new("digits-w4a8-g96") { Quantize = ["--method", "rtn", "--wbits", "4", "--group-size", "96"] },
+        new("digits-k256-d4") { Quantize = ["--method", "kmeans", "--k", "256", "--d", "4"] },
+    ];
+
+    /// <summary>Small ones, one of each kind: readings, samplers, decoders, the remaining formats.</summary>
+    public static ExportCase[] Small { get; } =
+    [
+        new("tiny-f32-kl") { Model = Tiny, Reading = [.. s_kl, "--heads", "2"], Sampling = ["--steps", "3", "--cfg-scale", "3", "--sampler", "ddpm"] },
+        new("tiny-diffusers-taesd")
+        {
+            Model = TestFiles.Golden("tiny/diffusers"),
+            Reading = ["--vae", ExportedModels.TinyDecoder, "--compat", "diffusers"],
+            Sampling = ["--steps", "3", "--cfg-scale", "4", "--spacing", "trailing"],
+            Drawing = ["--eta", "0.7"],
+        },
+        TinyIn("w8a8-g32-static", "--method", "rtn", "--wbits", "8", "--group-size", "32", "--activations", "static", "--samples", "3"),
+        TinyIn("w6a16-row", "--method", "rtn", "--wbits", "6", "--group-size", "row", "--abits", "16"),
+        TinyIn("w5a8-g48", "--method", "rtn", "--wbits", "5", "--group-size", "48", "--pack-all"),
+        TinyIn("w4a8-g32", "--method", "rtn", "--wbits", "4", "--group-size", "32"),
+        TinyIn("w3a8-g64", "--method", "rtn", "--wbits", "3", "--group-size", "64"),
+        TinyIn("w2a16-g32", "--method", "rtn", "--wbits", "2", "--group-size", "32", "--abits", "16"),
+        TinyIn("k256-d4-a8", "--method", "kmeans", "--k", "256", "--d", "4", "--abits", "8", "--group-size", "32"),
+        TinyIn("k16-d2-rows", "--method", "kmeans", "--k", "16", "--d", "2", "--row-scales", "on"),
+        TinyIn("pq-k64-d4", "--method", "kmeans", "--k", "64", "--d", "4", "--layout", "product", "--row-scales", "on"),
+    ];
+
+    /// <summary>All.</summary>
+    public static IEnumerable<ExportCase> All => [.. Digits, .. Small];
+
+    private static ExportCase TinyIn(string format, params string[] quantize) => new("tiny-" + format)
+    {
+        Model = Tiny,
+        Quantize = ["--heads", "2", .. quantize],
+        Reading = s_kl,
+        Sampling = ["--steps", "2", "--cfg-scale", "3"],
+    };
+}
