@@ -224,21 +224,27 @@ static float any_float(void) {
     return x;
 }
 
+static void expect_fma(float a, float b, float c) {
+    float found = dit_fma(a, b, c), expected = fmaf(a, b, c);
+    if (memcmp(&found, &expected, sizeof found) == 0 || (found != found && expected != expected)) return;
+    printf("fma: %a * %a + %a is %a, not %a\n", (double)a, (double)b, (double)c, (double)expected, (double)found);
+    failures++;
+}
+
 // c of all sizes, and near −a·b, where most of the product cancels, or near half of its last bit.
 static void test_fma(void) {
     for (int i = 0; i < 2000000; i++) {
         float a = any_float(), b = any_float(), c = any_float();
+        int exponent = 0;
         if (i % 4 == 1) c = -(a * b);
         if (i % 4 == 2) c = a * b * ldexpf(1, i % 120 - 60);
-        int exponent = 0;
         if (i % 4 == 3 && isfinite(a * b)) frexpf(a * b, &exponent);
         if (i % 4 == 3) c = ldexpf(c < 0 ? -1.0f : 1.0f, exponent + i % 64 - 32);
-        float found = dit_fma(a, b, c), expected = fmaf(a, b, c);
-        if (memcmp(&found, &expected, sizeof found) == 0 || (found != found && expected != expected)) continue;
-        printf("fma: %a * %a + %a is %a, not %a\n", (double)a, (double)b, (double)c, (double)expected, (double)found);
-        failures++;
-        return;
+        expect_fma(a, b, c);
+        if (failures) return;
     }
+    // A subnormal and a little less than half of its last bit.
+    expect_fma(0x1.00001p-75f, 0x1.ffffep-76f, 0x400001p-149f);
 }
 
 // ---- the operations, one shape each ----
