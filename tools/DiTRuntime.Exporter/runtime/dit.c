@@ -26,6 +26,7 @@
 #ifdef DIT_CUDA
 #include "cuda.c"
 #else
+#include "layers.c"
 #include "ops.h"
 #include "plan.c"
 #include "model.c"
