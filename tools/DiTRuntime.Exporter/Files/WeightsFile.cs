@@ -132,7 +132,7 @@ internal sealed class WeightsFile
         };
     }
 
-    private static byte[] ClassNames(DiTWeights weights)
+    internal static byte[] ClassNames(DiTWeights weights)
     {
         if (weights.Labels.Count == 0) return [];
         var names = Enumerable.Range(0, weights.Config.ClassCount).Select(label => weights.Labels.NameOf(label) ?? string.Empty);
