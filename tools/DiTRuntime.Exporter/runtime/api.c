@@ -35,11 +35,6 @@ void dit_info_init(dit_info* info) {
     info->struct_size = sizeof *info;
 }
 
-static uint32_t dit_processors(void) {
-    const long count = sysconf(_SC_NPROCESSORS_ONLN);
-    return count < 1 ? 1 : (uint32_t)count;
-}
-
 static bool dit_is_size(uint32_t size, size_t ours, size_t least) { return size >= least && size <= ours; }
 
 // Copies as much of a caller's struct as the caller has; what an older header lacks keeps its default. A newer one's is refused: nobody
@@ -50,6 +45,11 @@ static bool dit_take_struct(void* copy, size_t ours, size_t least, const void* t
     if (!dit_is_size(size, ours, least)) return false;
     memcpy(copy, theirs, size);
     return true;
+}
+
+static uint32_t dit_processors(void) {
+    const long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : (uint32_t)count;
 }
 
 static dit_status dit_check_options(dit_context* c, const char* path, const dit_options* o) {

@@ -140,6 +140,8 @@ static dit_status dit_map(dit_context* c, const char* path, const uint8_t** byte
 static void dit_unmap(const uint8_t* bytes, uint64_t count);
 static inline const void* dit_at(const dit_context* c, dit_section s) { return s.bytes ? c->file + s.offset : NULL; }
 
+#ifndef DIT_CUDA
+
 // ---- threads.c ----
 
 #ifndef DIT_CUDA

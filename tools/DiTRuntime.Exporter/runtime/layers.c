@@ -15,11 +15,6 @@ static bool dit_has_byte_vectors(const dit_file_layer* f) {
     return (f->format == DIT_FORMAT_CODEBOOK || f->format == DIT_FORMAT_PRODUCT) && f->activation_group;
 }
 
-// Bytes that dit_layer_open() allocates.
-static uint64_t dit_layer_bytes(const dit_file_layer* f) {
-    return ((uint64_t)f->outputs + 64) * sizeof(float) + (dit_has_byte_vectors(f) ? dit_codeword_count(f) * dit_slot_bytes(f) : 0);
-}
-
 // q = C/t to the nearest, ties to even, as bytes q + 128 in slots.
 static void dit_make_byte_vectors(const dit_layer* layer, uint8_t* bytes) {
     const dit_file_layer* f = layer->file;

@@ -188,7 +188,7 @@ static inline float dit_row_scale(const dit_layer* layer, int32_t row) { return 
 // ---- integer products ----
 
 // outputs += s_a s_w (Σ q_a q_w − Z_w Σ q_a − Z_a Σ (q_w − Z_w)) for some rows and one group of sixteen columns; the parenthesis is exact in 32 bits.
-typedef struct dit_product {
+typedef struct dit_integer_product {
     const uint8_t* rows;          // [row_count, stride], 4·quads codes of each row are read
     int64_t stride;
     int32_t row_count, quads;
@@ -202,15 +202,15 @@ typedef struct dit_product {
     int32_t sums[DIT_INTEGER_WIDTH];        // Σ (q_w − Z_w)
     int32_t panel_sums[DIT_INTEGER_WIDTH];  // Σ of the panel's values
     float* outputs;               // [row_count rounded up to tiles, 16]
-} dit_product;
+} dit_integer_product;
 
 // A way to compute it. Rows of the last tile that are not there are read and written too.
 typedef struct dit_dot {
     int32_t tile_rows;
-    void (*multiply)(const dit_product* p);
+    void (*multiply)(const dit_integer_product* p);
 } dit_dot;
 
 // Corrections of a group of at most 128 values fit 16 bits each, so that one multiplication of pairs makes both.
-static inline bool dit_is_short(const dit_product* p) { return p->quads <= 32; }
+static inline bool dit_is_short(const dit_integer_product* p) { return p->quads <= 32; }
 
 #endif

@@ -2,8 +2,6 @@
 #include "internal.h"
 
 #include <signal.h>
-#include <string.h>
-#include <unistd.h>
 
 // The next operation of a forward pass follows within microseconds: a waiting thread looks out for it before it sleeps.
 #define DIT_SPINS 4000
