@@ -46,7 +46,7 @@ internal static class CudaExport
         var plans = new PlanHeader[architectures.Length];
         // The table of plans goes first; it is full once the plans are added.
         header.Plan = sections.Add(plans);
-        header.ClassNames = sections.Add(WeightsWriter.ClassNames(weights));
+        header.ClassNames = sections.Add(WeightsFile.ClassNames(weights));
         for (var i = 0; i < plans.Length; i++)
         {
             cancellation.ThrowIfCancellationRequested();
@@ -65,7 +65,7 @@ internal static class CudaExport
     }
 
     /// <summary>The facts of a model, its decoder and its run; what only the processor's runtime reads is absent.</summary>
-    private static FileHeader Header(DiTWeights weights, DecoderTrace decoder, ExportSettings settings, FilePlan plan) => WeightsWriter.Model(weights.Config, settings.Compatibility) with
+    private static FileHeader Header(DiTWeights weights, DecoderTrace decoder, ExportSettings settings, FilePlan plan) => WeightsFile.Model(weights.Config, settings.Compatibility) with
     {
         Magic = FileHeader.FileMagic,
         Version = FileHeader.FileVersion,
