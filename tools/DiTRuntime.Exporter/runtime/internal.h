@@ -144,7 +144,6 @@ static inline const void* dit_at(const dit_context* c, dit_section s) { return s
 
 // ---- threads.c ----
 
-#ifndef DIT_CUDA
 // task runs once for each number below count; scratch is the thread's own, of scratch_bytes. A task's number says all that it does: which
 // thread runs it changes nothing.
 typedef void dit_task(void* job, uint32_t task, uint8_t* scratch);
