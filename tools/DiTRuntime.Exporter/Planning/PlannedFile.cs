@@ -49,7 +49,8 @@ internal sealed class PlannedFile : IDisposable
             var decoder = DecoderTrace.Of(source.DecoderPath, weights.Config, side);
             try
             {
-                var conditions = settings.Batch + 1;
+                // Classes of a batch, and none.
+                var conditions = Math.Min(settings.Batch, weights.Config.ClassCount) + 1;
                 var laidOut = WeightsFile.Of(weights, decoder, settings.Compatibility, run.FilePlan(settings.Batch, conditions));
                 foreach (var steps in WindowSteps(run.Plan.Steps.Length, conditions * ModulationTable.RowBytes(weights.Config)))
                 {
