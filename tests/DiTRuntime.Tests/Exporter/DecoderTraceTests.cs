@@ -1,4 +1,3 @@
-using DiTRuntime.Backends;
 using DiTRuntime.Exporter.Decoding;
 using DiTRuntime.Exporter.Files;
 using DiTRuntime.Models;

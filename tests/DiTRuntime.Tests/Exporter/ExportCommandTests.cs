@@ -1,8 +1,10 @@
 using System.Security.Cryptography;
 using System.Text.Json;
+using DiTRuntime.Quantization;
 using DiTRuntime.Tests.Checkpoints;
 using DiTRuntime.Tests.Cli;
 using DiTRuntime.Tests.Cuda;
+using DiTRuntime.Tests.Models;
 
 namespace DiTRuntime.Tests.Exporter;
 
@@ -124,7 +126,7 @@ internal sealed class ExportCommandTests
     public void Packed_model_carries_its_method()
     {
         using var folder = new TestFolder();
-        var packed = Models.PackedFiles.Write(folder["p.safetensors"], new Quantization.GroupFormat(4, 16), Quantization.ActivationMode.Dynamic);
+        var packed = PackedFiles.Write(folder["p.safetensors"], new GroupFormat(4, 16), ActivationMode.Dynamic);
         CliRunner.Run("export", "--model", packed, "--vae", TestFiles.Golden("vae"), "--steps", "2", "--out", folder["out"]).Succeeded();
         using var method = JsonDocument.Parse(File.ReadAllText(folder["out/method.json"]));
         Assert.That(method.RootElement.GetProperty("method").GetString(), Is.EqualTo("rtn"));
