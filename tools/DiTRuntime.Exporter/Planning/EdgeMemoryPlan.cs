@@ -38,6 +38,8 @@ internal sealed record EdgeMemoryPlan
     /// <summary>Biases are readable for a panel past the last.</summary>
     private const long PaddingOutputs = 64;
 
+    private const string RequestPart = "noise, latents and pixels of a request", DecodingPart = "decoding";
+
     /// <summary>What a process takes that runs nothing: the program, the C library, stacks.</summary>
     private const long ProgramBytes = 2_000_000;
 
@@ -72,17 +74,15 @@ internal sealed record EdgeMemoryPlan
     public long LoadBytes => ProgramBytes + Held;
 
     /// <summary>While images are sampled: all weights but the decoder's have been read.</summary>
-    public long SamplingBytes => ProgramBytes + WeightBytes + Held + Math.Max(Part("conditioning"), Part("sampling"));
+    public long SamplingBytes => ProgramBytes + WeightBytes + Held + Parts.Where(part => part.Shared && part.Name != DecodingPart).Max(part => part.Bytes);
 
-    /// <summary>While images are decoded.</summary>
+    /// <summary>While images are decoded: what sampling took is not given back.</summary>
     public long DecodingBytes => ProgramBytes + WeightBytes + MemoryBytes + ImageBytes;
 
     /// <summary>The most that is resident at once, weights and program included.</summary>
     public long PeakBytes => Math.Max(SamplingBytes, DecodingBytes);
 
     private long Held => Parts.Where(part => !part.Shared).Sum(part => part.Bytes);
-
-    private long Part(string name) => Parts.First(part => part.Name == name).Bytes;
 
     /// <summary>Plans what a file makes the runtime hold.</summary>
     /// <param name="file">The file, laid out.</param>
@@ -103,17 +103,49 @@ internal sealed record EdgeMemoryPlan
             ImageBytes = h.MaxBatch * (pixels + latent * sizeof(float)),
             Parts =
             [
-                new("noise, latents and pixels of a request",
-                    ContextBytes + TrainingSteps * StepBytes + h.MaxBatch * (GeneratorBytes + 2 * latent * sizeof(float)) + pixels * sizeof(float) + 7 * BlockBytes),
+                new(RequestPart, RequestBytes(h.MaxBatch, latent, pixels)),
                 new("biases and codewords", file.Layers.Sum(LayerBytes) + file.Layers.Count * OpenLayerBytes + BlockBytes),
                 new("scratch of the threads", threads * ThreadScratch.BytesOf(h, file.Layers, file.Tensors, file.Operations) + 3 * BlockBytes),
                 new("latents and modulation of a batch", RunBytes(h, tableRows) + BlockBytes),
                 new("conditioning", Floats(tableRows, h.FrequencySize) + 3 * Floats(tableRows, h.HiddenSize), Shared: true),
                 new("sampling", PassBytes(h, file.Layers), Shared: true),
-                new("decoding", DecodingWork(h, file), Shared: true),
+                new(DecodingPart, DecodingWork(h, file), Shared: true),
             ],
         };
     }
+
+    /// <summary>Plans what an export for a GPU holds there and on the host; the system may keep the weights' file mapped beside it.</summary>
+    /// <param name="weightBytes">Bytes of the weights' file.</param>
+    /// <param name="batch">Images sampled together.</param>
+    /// <param name="tileSide">Positions that the decoder takes at once.</param>
+    /// <param name="device">Bytes on the device.</param>
+    /// <param name="latent">Values of a latent.</param>
+    /// <param name="imageSide">Side of an image.</param>
+    /// <param name="channels">Channels of an image.</param>
+    public static EdgeMemoryPlan OfDevice(long weightBytes, int batch, int tileSide, Cuda.DeviceBytes device, long latent, int imageSide, int channels)
+    {
+        var pixels = (long)imageSide * imageSide * channels;
+        return new EdgeMemoryPlan
+        {
+            WeightBytes = weightBytes,
+            Batch = batch,
+            TableRows = 0,
+            TileSide = tileSide,
+            Threads = 1,
+            ImageSide = imageSide,
+            ImageBytes = batch * (pixels + latent * sizeof(float)),
+            Parts =
+            [
+                new(RequestPart, RequestBytes(batch, latent, pixels)),
+                new("device: weights, decoder and what every batch uses", device.Resident),
+                new("device: the largest batch", device.Shape, Shared: true),
+            ],
+        };
+    }
+
+    /// <summary>The context, a plan's steps, generators, noise and latents of a batch, pixels of an image.</summary>
+    private static long RequestBytes(long batch, long latent, long pixels) =>
+        ContextBytes + TrainingSteps * StepBytes + batch * (GeneratorBytes + 2 * latent * sizeof(float)) + pixels * sizeof(float) + 7 * BlockBytes;
 
     private static long Round(long bytes) => (bytes + Alignment - 1) / Alignment * Alignment;
 
