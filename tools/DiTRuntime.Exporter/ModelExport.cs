@@ -37,16 +37,16 @@ public static class ModelExport
         FolderWriter.Check(settings.OutputFolder, settings.Force);
         using var weights = source.OpenWeights();
         var run = ExportRun.Of(settings, weights.Config);
-        using var planned = PlannedFile.Of(source, settings, weights, run);
+        using IWeightsExport planned = settings.Target == ExportTarget.Cuda ? new CudaWeights(source, settings, weights) : PlannedFile.Of(source, settings, weights, run);
         var contents = new FolderContents(source, settings, run, weights, planned.Decoder);
+        EdgeMemoryPlan? memory = null;
         FolderWriter.Write(settings.OutputFolder, settings.Force, folder =>
         {
-            if (settings.Target == ExportTarget.Cuda) CudaExport.Write(source, settings, folder, cancellation);
-            else planned.File.Write(Path.Combine(folder, FolderWriter.WeightsName), Stage(progress, "weights"), cancellation);
+            memory = planned.Write(folder, Stage(progress, "weights"), cancellation);
             WriteGoldens(Path.Combine(folder, GoldenWriter.FileName), source, settings, planned.TileSide, weights, run, progress, cancellation);
-            contents.Write(folder, MemoryReport.Json(planned.Memory), MemoryReport.Markdown(planned.Memory));
+            contents.Write(folder, MemoryReport.Json(memory), MemoryReport.Markdown(memory));
         });
-        return new ExportResult(settings.OutputFolder, FilesOf(settings.OutputFolder), MemoryReport.Json(planned.Memory), [.. MemoryReport.Lines(planned.Memory)]);
+        return new ExportResult(settings.OutputFolder, FilesOf(settings.OutputFolder), MemoryReport.Json(memory!), [.. MemoryReport.Lines(memory!)]);
     }
 
     /// <summary>The C# backend makes what `verify` compares with, on this machine's processor.</summary>

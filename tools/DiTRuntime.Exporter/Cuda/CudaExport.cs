@@ -22,7 +22,8 @@ internal static class CudaExport
     /// <param name="cancellation">Ends the work.</param>
     /// <exception cref="UsageException">No architecture, or one that there is not.</exception>
     /// <exception cref="GpuUnavailableException">The compiler is not here.</exception>
-    public static void Write(ExportSource source, ExportSettings settings, string folder, CancellationToken cancellation) =>
+    /// <returns>What it holds on the device.</returns>
+    public static DeviceBytes Write(ExportSource source, ExportSettings settings, string folder, CancellationToken cancellation) =>
         Write(source, settings, folder, new KernelCache(), cancellation);
 
     /// <inheritdoc cref="Write(ExportSource, ExportSettings, string, CancellationToken)"/>
@@ -31,7 +32,8 @@ internal static class CudaExport
     /// <param name="folder">An existing folder.</param>
     /// <param name="cache">Kernels compiled before.</param>
     /// <param name="cancellation">Ends the work.</param>
-    internal static void Write(ExportSource source, ExportSettings settings, string folder, KernelCache cache, CancellationToken cancellation)
+    /// <returns>What it holds on the device: the most of all architectures.</returns>
+    internal static DeviceBytes Write(ExportSource source, ExportSettings settings, string folder, KernelCache cache, CancellationToken cancellation)
     {
         if (settings.Architectures.Count == 0) throw new UsageException("--target cuda: name the GPU with --arch, sm_87 for Jetson Orin, say");
         var architectures = settings.Architectures.Select(CudaArchitecture.Parse).Distinct().ToArray();
@@ -46,13 +48,15 @@ internal static class CudaExport
         var plans = new PlanHeader[architectures.Length];
         // The table of plans goes first; it is full once the plans are added.
         header.Plan = sections.Add(plans);
-        header.ClassNames = sections.Add(WeightsWriter.ClassNames(weights));
+        header.ClassNames = sections.Add(WeightsFile.ClassNames(weights));
+        var device = default(DeviceBytes);
         for (var i = 0; i < plans.Length; i++)
         {
             cancellation.ThrowIfCancellationRequested();
             using var owned = new ResourceList();
             using var recorder = new PlanRecorder(source, settings.Compatibility, decoder.TileSide, architectures[i].Device);
             var plan = recorder.Record(settings.Batch, WindowSteps);
+            device = new DeviceBytes(Math.Max(device.Resident, plan.ResidentBytes), Math.Max(device.Shape, plan.LargestShapeBytes));
             plans[i] = writer.Add(architectures[i], plan, PlanKernels.Compile(plan, architectures[i].OpenCompiler(owned, cache), cancellation));
         }
 
@@ -62,10 +66,11 @@ internal static class CudaExport
             stream.Write(MemoryMarshal.AsBytes(new ReadOnlySpan<FileHeader>(in header)));
             sections.Write(stream, null, cancellation);
         });
+        return device;
     }
 
     /// <summary>The facts of a model, its decoder and its run; what only the processor's runtime reads is absent.</summary>
-    private static FileHeader Header(DiTWeights weights, DecoderTrace decoder, ExportSettings settings, FilePlan plan) => WeightsWriter.Model(weights.Config, settings.Compatibility) with
+    private static FileHeader Header(DiTWeights weights, DecoderTrace decoder, ExportSettings settings, FilePlan plan) => WeightsFile.Model(weights.Config, settings.Compatibility) with
     {
         Magic = FileHeader.FileMagic,
         Version = FileHeader.FileVersion,

@@ -59,3 +59,8 @@ internal readonly record struct RecordedDecoder(PlanRange Commands, PlanPlace In
     /// <summary>Pixels need none.</summary>
     public static RecordedDecoder None => new(default, PlanPlace.None, 0, PlanPlace.None, 0);
 }
+
+/// <summary>Device memory of an export.</summary>
+/// <param name="Resident">Held as long as a context.</param>
+/// <param name="Shape">What the largest batch shape holds beside that.</param>
+internal readonly record struct DeviceBytes(long Resident, long Shape);

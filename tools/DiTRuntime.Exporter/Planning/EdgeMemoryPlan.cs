@@ -13,8 +13,10 @@ internal readonly record struct MemoryPart(string Name, long Bytes, bool Shared 
 /// dit_allocate_work in api.c, dit_layer_open in layers.c, dit_pool_open in threads.c), which this class mirrors buffer by buffer; a test compares the two.
 /// </summary>
 /// <remarks>
-/// memory = request + layers + threads + run + max(conditioning, pass, decoding), and beside it the mapped weights. With I = max(batch, 2) images (verification
-/// passes two), B = 2I samples (each image and its unguided twin), T tokens, H hidden, M of the MLP, R table rows, every buffer rounded up to 64 bytes.
+/// memory = request + layers + threads + run + max(conditioning, sampling, decoding), and beside it the mapped weights. With B = 2·batch samples (each image and
+/// its unguided twin), T tokens, H hidden, M of the MLP, R table rows, in fp32 unless layers read codes:
+/// run = table [depth, R, 6H] and [R, 2H], latents; conditioning = [R, F + 3H]; sampling = tokens [B, T, H], qkv [B, T, 3H], patches, prediction, what layers
+/// read [B, T, H] and [B, T, M]; decoding = the tensors of a tile. Every buffer is rounded up to 64 bytes.
 /// </remarks>
 internal sealed record EdgeMemoryPlan
 {
@@ -27,14 +29,16 @@ internal sealed record EdgeMemoryPlan
     /// <summary>What the allocator puts before a block: its place and length, and the way to a cache line.</summary>
     private const long BlockBytes = 16 + Alignment - 1;
 
-    /// <summary>The context and the engine; the steps of a plan; a generator of random numbers (sizes of dit_step and dit_random).</summary>
-    private const long ContextBytes = 2048, StepBytes = 28, GeneratorBytes = 2512, TrainingSteps = 1000;
+    /// <summary>The context and the engine, nearly; the steps of a plan; a generator of random numbers (sizes of dit_step and dit_random).</summary>
+    private const long ContextBytes = 1216, StepBytes = 28, GeneratorBytes = 2512, TrainingSteps = 1000;
 
     /// <summary>An entry of the table of open layers.</summary>
     private const long OpenLayerBytes = 72;
 
     /// <summary>Biases are readable for a panel past the last.</summary>
     private const long PaddingOutputs = 64;
+
+    private const string RequestPart = "noise, latents and pixels of a request", DecodingPart = "decoding";
 
     /// <summary>What a process takes that runs nothing: the program, the C library, stacks.</summary>
     private const long ProgramBytes = 2_000_000;
@@ -70,17 +74,15 @@ internal sealed record EdgeMemoryPlan
     public long LoadBytes => ProgramBytes + Held;
 
     /// <summary>While images are sampled: all weights but the decoder's have been read.</summary>
-    public long SamplingBytes => ProgramBytes + WeightBytes + Held + Math.Max(Part("conditioning"), Part("sampling"));
+    public long SamplingBytes => ProgramBytes + WeightBytes + Held + Parts.Where(part => part.Shared && part.Name != DecodingPart).Max(part => part.Bytes);
 
-    /// <summary>While images are decoded.</summary>
+    /// <summary>While images are decoded: what sampling took is not given back.</summary>
     public long DecodingBytes => ProgramBytes + WeightBytes + MemoryBytes + ImageBytes;
 
     /// <summary>The most that is resident at once, weights and program included.</summary>
     public long PeakBytes => Math.Max(SamplingBytes, DecodingBytes);
 
     private long Held => Parts.Where(part => !part.Shared).Sum(part => part.Bytes);
-
-    private long Part(string name) => Parts.First(part => part.Name == name).Bytes;
 
     /// <summary>Plans what a file makes the runtime hold.</summary>
     /// <param name="file">The file, laid out.</param>
@@ -89,7 +91,6 @@ internal sealed record EdgeMemoryPlan
     public static EdgeMemoryPlan Of(WeightsFile file, int tableRows, int threads)
     {
         var h = file.Header;
-        long images = Math.Max(h.MaxBatch, 2), rows = Math.Max(tableRows, images + 1);
         long side = h.InputSize, imageSide = (long)h.InputSize * h.Upscale, latent = h.InChannels * side * side, pixels = imageSide * imageSide * h.ImageChannels;
         return new EdgeMemoryPlan
         {
@@ -102,17 +103,49 @@ internal sealed record EdgeMemoryPlan
             ImageBytes = h.MaxBatch * (pixels + latent * sizeof(float)),
             Parts =
             [
-                new("noise, latents and pixels of a request",
-                    ContextBytes + TrainingSteps * StepBytes + h.MaxBatch * (GeneratorBytes + 2 * latent * sizeof(float)) + pixels * sizeof(float) + 7 * BlockBytes),
-                new("biases and codewords", file.Layers.Sum(LayerBytes) + file.Layers.Count * OpenLayerBytes),
+                new(RequestPart, RequestBytes(h.MaxBatch, latent, pixels)),
+                new("biases and codewords", file.Layers.Sum(LayerBytes) + file.Layers.Count * OpenLayerBytes + BlockBytes),
                 new("scratch of the threads", threads * ThreadScratch.BytesOf(h, file.Layers, file.Tensors, file.Operations) + 3 * BlockBytes),
-                new("latents and modulation of a batch", RunBytes(h, images, rows)),
-                new("conditioning", Floats(rows, h.FrequencySize) + 3 * Floats(rows, h.HiddenSize), Shared: true),
-                new("sampling", PassBytes(h, file.Layers, images), Shared: true),
-                new("decoding", DecodingWork(h, file), Shared: true),
+                new("latents and modulation of a batch", RunBytes(h, tableRows) + BlockBytes),
+                new("conditioning", Floats(tableRows, h.FrequencySize) + 3 * Floats(tableRows, h.HiddenSize), Shared: true),
+                new("sampling", PassBytes(h, file.Layers), Shared: true),
+                new(DecodingPart, DecodingWork(h, file), Shared: true),
             ],
         };
     }
+
+    /// <summary>Plans what an export for a GPU holds there and on the host; the system may keep the weights' file mapped beside it.</summary>
+    /// <param name="weightBytes">Bytes of the weights' file.</param>
+    /// <param name="batch">Images sampled together.</param>
+    /// <param name="tileSide">Positions that the decoder takes at once.</param>
+    /// <param name="device">Bytes on the device.</param>
+    /// <param name="latent">Values of a latent.</param>
+    /// <param name="imageSide">Side of an image.</param>
+    /// <param name="channels">Channels of an image.</param>
+    public static EdgeMemoryPlan OfDevice(long weightBytes, int batch, int tileSide, Cuda.DeviceBytes device, long latent, int imageSide, int channels)
+    {
+        var pixels = (long)imageSide * imageSide * channels;
+        return new EdgeMemoryPlan
+        {
+            WeightBytes = weightBytes,
+            Batch = batch,
+            TableRows = 0,
+            TileSide = tileSide,
+            Threads = 1,
+            ImageSide = imageSide,
+            ImageBytes = batch * (pixels + latent * sizeof(float)),
+            Parts =
+            [
+                new(RequestPart, RequestBytes(batch, latent, pixels)),
+                new("device: weights, decoder and what every batch uses", device.Resident),
+                new("device: the largest batch", device.Shape, Shared: true),
+            ],
+        };
+    }
+
+    /// <summary>The context, a plan's steps, generators, noise and latents of a batch, pixels of an image.</summary>
+    private static long RequestBytes(long batch, long latent, long pixels) =>
+        ContextBytes + TrainingSteps * StepBytes + batch * (GeneratorBytes + 2 * latent * sizeof(float)) + pixels * sizeof(float) + 7 * BlockBytes;
 
     private static long Round(long bytes) => (bytes + Alignment - 1) / Alignment * Alignment;
 
@@ -128,34 +161,39 @@ internal sealed record EdgeMemoryPlan
     }
 
     /// <summary>Classes, rows of samples and of the table; latents; the modulation table; the decoder's list of tensors.</summary>
-    private static long RunBytes(in FileHeader h, long images, long rows) =>
-        Round((images + 1) * sizeof(int)) + 2 * Round(2 * images * sizeof(int)) + 2 * Round(rows * sizeof(int))
-        + Floats(images * h.InChannels, (long)h.InputSize * h.InputSize) + Floats(h.Depth * rows, 6L * h.HiddenSize) + Floats(rows, 2L * h.HiddenSize)
-        + Round(h.TensorCount * 8L);
-
-    private static long PassBytes(in FileHeader h, IReadOnlyList<FileLayer> layers, long images)
+    private static long RunBytes(in FileHeader h, long rows)
     {
-        long side = h.InputSize / h.PatchSize, samples = 2 * images, rows = samples * side * side, hidden = h.HiddenSize;
+        // Verification passes two images, whatever the batch.
+        var images = Math.Max(h.MaxBatch, 2L);
+        return Round((images + 1) * sizeof(int)) + 2 * Round(2 * images * sizeof(int)) + 2 * Round(rows * sizeof(int))
+            + Floats(images * h.InChannels, (long)h.InputSize * h.InputSize) + Floats(h.Depth * rows, 6L * h.HiddenSize) + Floats(rows, 2L * h.HiddenSize)
+            + Round(h.TensorCount * 8L);
+    }
+
+    private static long PassBytes(in FileHeader h, IReadOnlyList<FileLayer> layers)
+    {
+        long side = h.InputSize / h.PatchSize, samples = 2L * h.MaxBatch, rows = samples * side * side, hidden = h.HiddenSize;
         var (first, last) = (layers[0], layers[4 + 5 * (int)h.Depth + 1]);
         var (tokens, hiddens) = (default(InputFormats), default(InputFormats));
-        var stagesHidden = false;
+        var staged = 0L;
         for (var block = 4; block < 4 + 5 * (int)h.Depth; block += 5)
         {
             tokens = tokens.With(layers[block + 1]).With(layers[block + 2]).With(layers[block + 3]);
             hiddens = hiddens.With(layers[block + 4]);
-            stagesHidden |= layers[block + 3].ActivationGroup == 0 && layers[block + 4].ActivationGroup != 0;
+            if (layers[block + 2].ActivationGroup != 0) staged = Math.Max(staged, hidden);
+            if (layers[block + 3].ActivationGroup == 0 && layers[block + 4].ActivationGroup != 0) staged = Math.Max(staged, h.MlpSize);
         }
 
         tokens = tokens.With(last);
-        var staging = stagesHidden ? Math.Max(h.MlpSize, hidden) : tokens.MostGroups > 0 ? hidden : 0;
         return Floats(rows, hidden) + Floats(rows, 3 * hidden) + Floats(rows, Math.Max(first.Inputs, last.Outputs))
             + Floats(samples * h.OutChannels, (long)h.InputSize * h.InputSize)
-            + tokens.Bytes(rows, hidden) + hiddens.Bytes(rows, h.MlpSize) + Floats(rows, staging);
+            + tokens.Bytes(rows, hidden) + hiddens.Bytes(rows, h.MlpSize) + Floats(rows, staged);
     }
 
     /// <summary>A tile's tensors, its shares of the image, and sums of a group norm's image rows.</summary>
     private static long DecodingWork(in FileHeader h, WeightsFile file)
     {
+        if (h.DecoderKind == FileDecoder.Pixels) return 0;
         var moments = 0L;
         foreach (var operation in file.Operations)
         {

@@ -3,11 +3,17 @@ using DiTRuntime.Exporter.Files;
 namespace DiTRuntime.Exporter.Planning;
 
 /// <summary>Scratch of a thread of the exported runtime, with the widest set of instructions; the others need no more.</summary>
-/// <remarks>Mirrors <c>scratch_bytes</c> in runtime/kernels.inc and what it asks.</remarks>
+/// <remarks>Mirrors <c>scratch_bytes</c> in runtime/kernels.inc, and what that asks of kernels_image.inc, lowbit.inc and lowbit_linear.inc.</remarks>
 internal static class ThreadScratch
 {
     /// <summary>Columns of a panel and rows of a tile with sixteen lanes.</summary>
-    private const long PanelWidth = 48, TileRows = 8;
+    private const long Lanes = 16, PanelWidth = 3 * Lanes, TileRows = 8;
+
+    /// <summary>Inputs that are made a panel of at a time, and rows of a task.</summary>
+    private const long ExpandedDepth = 1152, LinearRows = 512;
+
+    /// <summary>Integer products: columns of a panel, rows of a tile, rows whose sums are held.</summary>
+    private const long IntegerWidth = 16, IntegerRows = 16, HeldRows = 8 << 10;
 
     /// <summary>Pixels that share one making of a panel.</summary>
     private const long PixelBlock = 1024;
@@ -51,8 +57,16 @@ internal static class ThreadScratch
             : Math.Max(Linear(layer), RoundUp(layer.Inputs * sizeof(float), Alignment) + fill);
     }
 
-    /// <summary>A panel of the whole depth, and what fills it.</summary>
-    private static long Linear(in FileLayer layer) => RoundUp(layer.Inputs * PanelWidth * sizeof(float), Alignment) + FillBytes;
+    /// <summary>In floating point: a block of weights as a panel, a task's sums, and what fills the panel. In integers: outputs that wait for their group, a panel, and the same.</summary>
+    private static long Linear(in FileLayer layer)
+    {
+        var floats = (Math.Min(layer.Inputs, ExpandedDepth) + LinearRows) * PanelWidth * sizeof(float) + (layer.Format == FileFormat.Dense ? 0 : FillBytes);
+        if (layer.ActivationGroup == 0) return floats;
+        var panels = (layer.Outputs + IntegerWidth - 1) / IntegerWidth;
+        var rows = Math.Max(HeldRows, 32 * panels) + panels * IntegerRows + LinearRows;
+        var panel = Math.Max((layer.ActivationGroup + 3) / 4 * 4 * IntegerWidth, (panels * IntegerWidth + Lanes) * sizeof(float));
+        return Math.Max(floats, rows * IntegerWidth * sizeof(float) + RoundUp(panel, Alignment) + FillBytes);
+    }
 
     private static long Parts(long whole) => (whole + PanelWidth - 1) / PanelWidth;
 
