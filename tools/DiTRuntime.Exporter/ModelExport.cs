@@ -37,16 +37,28 @@ public static class ModelExport
         FolderWriter.Check(settings.OutputFolder, settings.Force);
         using var weights = source.OpenWeights();
         var run = ExportRun.Of(settings, weights.Config);
-        using var planned = PlannedFile.Of(source, settings, weights, run);
+        // On a GPU the limit is the player's, whose memory is another.
+        var isCuda = settings.Target == ExportTarget.Cuda;
+        using var planned = PlannedFile.Of(source, isCuda ? settings with { MaxMemoryBytes = null } : settings, weights, run);
         var contents = new FolderContents(source, settings, run, weights, planned.Decoder);
+        var (json, lines) = (MemoryReport.Json(planned.Memory), MemoryReport.Lines(planned.Memory));
         FolderWriter.Write(settings.OutputFolder, settings.Force, folder =>
         {
-            if (settings.Target == ExportTarget.Cuda) CudaExport.Write(source, settings, folder, cancellation);
-            else planned.File.Write(Path.Combine(folder, FolderWriter.WeightsName), Stage(progress, "weights"), cancellation);
+            var markdown = MemoryReport.Markdown(planned.Memory);
+            if (isCuda)
+            {
+                var memory = CudaExport.Write(source, settings, folder, cancellation);
+                (json, lines, markdown) = (memory.Json(), memory.Lines(), memory.Markdown());
+            }
+            else
+            {
+                planned.File.Write(Path.Combine(folder, FolderWriter.WeightsName), Stage(progress, "weights"), cancellation);
+            }
+
             WriteGoldens(Path.Combine(folder, GoldenWriter.FileName), source, settings, planned.TileSide, weights, run, progress, cancellation);
-            contents.Write(folder, MemoryReport.Json(planned.Memory), MemoryReport.Markdown(planned.Memory));
+            contents.Write(folder, json, markdown);
         });
-        return new ExportResult(settings.OutputFolder, FilesOf(settings.OutputFolder), MemoryReport.Json(planned.Memory), [.. MemoryReport.Lines(planned.Memory)]);
+        return new ExportResult(settings.OutputFolder, FilesOf(settings.OutputFolder), json, [.. lines]);
     }
 
     /// <summary>The C# backend makes what `verify` compares with, on this machine's processor.</summary>
@@ -55,7 +67,7 @@ public static class ModelExport
     {
         using var backend = CpuBackend.Create(new CpuOptions());
         var golden = new GoldenRun(source, settings, tileSide).Execute(backend, Stage(progress, "golden vectors"), cancellation);
-        GoldenWriter.Write(path, golden, run, weights);
+        GoldenWriter.Write(path, golden, run, weights, settings.Target == ExportTarget.Cuda);
     }
 
     private static (string Name, long Bytes)[] FilesOf(string folder) =>

@@ -83,7 +83,8 @@ internal sealed class PlayerTests
         }
     }
 
-    private static (float[] Latent, byte[] Pixels)[] Draw(IDiTBackend backend, ExportSource source, PlayedRun run, Compatibility compatibility)
+    /// <summary>Draws with the C# engine.</summary>
+    internal static (float[] Latent, byte[] Pixels)[] Draw(IDiTBackend backend, ExportSource source, PlayedRun run, Compatibility compatibility)
     {
         using var model = new DiTModel(source.OpenWeights(), backend, compatibility);
         using var decoder = source.DecoderPath is { } path ? ImageDecoders.Open(path, backend) : new PixelDecoder(model.Config.InChannels);
