@@ -416,10 +416,9 @@ static dit_status dit_cuda_start(dit_context* c) {
     return dit_cuda_use_shape(c, dit_largest_shape(&s->plan));
 }
 
-static void dit_cuda_close(dit_context* c) {
+// The GPU's context is current.
+static void dit_cuda_stop(dit_context* c) {
     dit_cuda* s = dit_cuda_of(c);
-    if (!s) return;
-    dit_gpu_enter(&s->gpu);
     if (s->addresses) {
         dit_gpu_wait(c, &s->gpu);
         dit_gpu_forget(&s->gpu);
@@ -429,7 +428,15 @@ static void dit_cuda_close(dit_context* c) {
     for (uint32_t i = 0; s->kernels && i < s->plan.plan->kernel_count; i++) dit_gpu_unload(&s->gpu, &s->kernels[i]);
     for (int i = 0; i < DIT_GPU_MARKS; i++)
         if (s->noise[i]) dit_gpu_free_pinned(&s->gpu, s->noise[i]);
-    dit_gpu_leave(&s->gpu);
+    dit_gpu_stop(&s->gpu);
+}
+
+static void dit_cuda_close(dit_context* c) {
+    dit_cuda* s = dit_cuda_of(c);
+    if (dit_gpu_is_started(&s->gpu) && dit_gpu_enter(c, &s->gpu) == DIT_OK) {
+        dit_cuda_stop(c);
+        dit_gpu_leave(&s->gpu);
+    }
     dit_gpu_close(&s->gpu);
     void* const blocks[] = {s->kernels, s->addresses, s->arguments, s->host, s->tile, s->shares, s};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dit_release(c, blocks[i]);
@@ -444,28 +451,28 @@ static dit_status dit_cuda_left(dit_context* c, dit_status status) {
 }
 
 static dit_status dit_cuda_begin(dit_context* c, const dit_batch* batch) {
-    dit_gpu_enter(&dit_cuda_of(c)->gpu);
+    DIT_TRY(dit_gpu_enter(c, &dit_cuda_of(c)->gpu));
     return dit_cuda_left(c, dit_cuda_prepare(c, batch));
 }
 
 static dit_status dit_cuda_step(dit_context* c, uint32_t step, const float* noise) {
-    dit_gpu_enter(&dit_cuda_of(c)->gpu);
+    DIT_TRY(dit_gpu_enter(c, &dit_cuda_of(c)->gpu));
     return dit_cuda_left(c, dit_cuda_take_step(c, step, noise));
 }
 
 static dit_status dit_cuda_read(dit_context* c, float* latents) {
     dit_cuda* s = dit_cuda_of(c);
-    dit_gpu_enter(&s->gpu);
+    DIT_TRY(dit_gpu_enter(c, &s->gpu));
     return dit_cuda_left(c, dit_cuda_get(c, &dit_cuda_shape(s)->latents, latents, (uint64_t)s->batch->images * dit_latent_count(c->header) * 4));
 }
 
 static dit_status dit_cuda_decode(dit_context* c, const float* latent, float* pixels) {
-    dit_gpu_enter(&dit_cuda_of(c)->gpu);
+    DIT_TRY(dit_gpu_enter(c, &dit_cuda_of(c)->gpu));
     return dit_cuda_left(c, dit_cuda_decode_image(c, latent, pixels));
 }
 
 static dit_status dit_cuda_pass(dit_context* c, const dit_golden_header* golden, const float* latents, float* stages, float* prediction) {
-    dit_gpu_enter(&dit_cuda_of(c)->gpu);
+    DIT_TRY(dit_gpu_enter(c, &dit_cuda_of(c)->gpu));
     return dit_cuda_left(c, dit_cuda_show(c, golden, latents, stages, prediction));
 }
 
@@ -500,9 +507,14 @@ static dit_status dit_engine_open(dit_context* c) {
     dit_status status = dit_gpu_open(c, &s->gpu);
     if (!status) status = dit_cuda_find_plan(c, &plan);
     if (!status) status = dit_plan_check(c, plan, &s->plan);
-    if (!status) status = dit_cuda_left(c, dit_cuda_start(c));
+    if (!status) status = dit_cuda_start(c);
+    if (dit_gpu_is_started(&s->gpu)) dit_gpu_leave(&s->gpu);
     if (status) {
+        // What closing comes upon is not the reason.
+        char reason[sizeof c->error];
+        memcpy(reason, c->error, sizeof reason);
         dit_cuda_close(c);
+        memcpy(c->error, reason, sizeof reason);
         return status;
     }
     snprintf(s->description, sizeof s->description, "cuda: %s, sm_%u", s->gpu.name, s->gpu.architecture);
