@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using DiTRuntime.Exporter;
 
 namespace DiTRuntime.Cli.Exporting;
@@ -20,8 +21,27 @@ internal sealed class ExportModelRun(Session session, ExportSettings settings)
         }
 
         var source = new ExportSource(ModelSource.NameOf(model), () => ModelSource.Open(model, heads, imageSize), decoder);
-        session.WithProgress(display => ModelExport.Write(
+        ExportResult? result = null;
+        session.WithProgress(display => result = ModelExport.Write(
             source, settings, new DirectProgress<ExportProgress>(step => display.Report(step.Stage, "%", 100 * step.Fraction, 100)), session.Cancellation));
-        session.Print(settings.OutputFolder);
+        Report(result!);
+    }
+
+    private void Report(ExportResult result)
+    {
+        if (session.Json)
+        {
+            session.Print(new JsonObject
+            {
+                ["folder"] = result.Folder,
+                ["files"] = new JsonArray([.. result.Files.Select(file => (JsonNode)new JsonObject { ["file"] = file.Name, ["bytes"] = file.Bytes })]),
+                ["memory"] = result.Memory,
+            });
+            return;
+        }
+
+        foreach (var (name, bytes) in result.Files) session.Detail($"{name}: {bytes:N0} bytes");
+        foreach (var line in result.MemoryLines) session.Print(line);
+        session.Print(result.Folder);
     }
 }

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DIT_MOST_THREADS 1024u
 
@@ -44,6 +45,11 @@ static bool dit_take_struct(void* copy, size_t ours, size_t least, const void* t
     if (!dit_is_size(size, ours, least)) return false;
     memcpy(copy, theirs, size);
     return true;
+}
+
+static uint32_t dit_processors(void) {
+    const long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : (uint32_t)count;
 }
 
 static dit_status dit_check_options(dit_context* c, const char* path, const dit_options* o) {

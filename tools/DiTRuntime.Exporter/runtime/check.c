@@ -21,7 +21,7 @@
 #define DIT_MOST_NAME_BYTES (16u << 20)
 
 // A product that no section has where it overflows.
-static uint64_t dit_product(uint64_t a, uint64_t b) { return b != 0 && a > UINT64_MAX / b ? UINT64_MAX : a * b; }
+static uint64_t dit_times(uint64_t a, uint64_t b) { return b != 0 && a > UINT64_MAX / b ? UINT64_MAX : a * b; }
 
 static bool dit_fits_int(uint64_t value) { return value <= INT32_MAX; }
 static bool dit_is_epsilon(float value) { return value >= 0 && value < 1; }
@@ -115,8 +115,8 @@ static dit_status dit_check_plan(dit_context* c) {
     const uint64_t patches = (uint64_t)h->patch_size * h->patch_size * h->out_channels;
     const uint64_t rows = 2 * (uint64_t)h->max_batch * dit_token_count(h);
     const uint64_t latents = (uint64_t)h->max_batch * h->out_channels * h->input_size * h->input_size;
-    if (!dit_fits_int(dit_product(rows, wide > patches ? wide : patches)) || !dit_fits_int(latents) ||
-        !dit_fits_int(dit_product(h->table_rows, 6 * (uint64_t)h->hidden_size)))
+    if (!dit_fits_int(dit_times(rows, wide > patches ? wide : patches)) || !dit_fits_int(latents) ||
+        !dit_fits_int(dit_times(h->table_rows, 6 * (uint64_t)h->hidden_size)))
         return dit_fail(c, DIT_BAD_FILE, "header: max_batch %u or table_rows %u is too large for this architecture", h->max_batch, h->table_rows);
     return DIT_OK;
 }
@@ -126,7 +126,8 @@ static dit_status dit_check_decoder(dit_context* c) {
     DIT_TRY(dit_check_range(c, "decoder_kind", h->decoder_kind, DIT_DECODER_PIXELS, DIT_DECODER_TINY));
     if (h->image_channels != 1 && h->image_channels != 3) return dit_fail(c, DIT_BAD_FILE, "header: image_channels is %u; 1 or 3 were expected", h->image_channels);
     DIT_TRY(dit_check_range(c, "upscale", h->upscale, 1, DIT_MOST_UPSCALE));
-    DIT_TRY(dit_check_range(c, "tile_size", h->tile_size, 1, h->input_size));
+    // A quarter of a tile is shared with its neighbour: at least a position.
+    DIT_TRY(dit_check_range(c, "tile_size", h->tile_size, h->input_size < 4 ? h->input_size : 4, h->input_size));
     const uint64_t side = (uint64_t)h->input_size * h->upscale;
     if (!dit_fits_int(side * side * h->image_channels)) return dit_fail(c, DIT_BAD_FILE, "header: images of %" PRIu64 " pixels a side are too large", side);
     if (h->decoder_kind != DIT_DECODER_PIXELS) {
@@ -408,7 +409,7 @@ static dit_status dit_check_operations(dit_context* c) {
     for (uint32_t i = 0; i < h->tensor_count; i++) {
         const dit_file_tensor* t = &tensors[i];
         const uint32_t most = DIT_MOST_SIDE * DIT_MOST_UPSCALE;
-        if (t->height < 1 || t->height > most || t->width < 1 || t->width > most || t->channels < 1 || !dit_fits_int(dit_product((uint64_t)t->height * t->width, t->channels)))
+        if (t->height < 1 || t->height > most || t->width < 1 || t->width > most || t->channels < 1 || !dit_fits_int(dit_times((uint64_t)t->height * t->width, t->channels)))
             return dit_fail(c, DIT_BAD_FILE, "section tensors: tensor %u is [%u, %u, %u]", i, t->height, t->width, t->channels);
     }
 

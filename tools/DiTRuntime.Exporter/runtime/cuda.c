@@ -1,13 +1,14 @@
 // The engine "cuda": plays a plan. One batch shape's buffers are held at a time, beside those that every shape uses; the step is recorded as a
 // graph the first time and replayed. The host is at most two steps ahead of the device.
+#include "cuda_plan.h"
+#include "internal.h"
+
 #ifdef DIT_EMULATED
 #include "cuda_emulator.h"
 #else
 #include "cuda_driver.h"
 #endif
 #include "cuda_check.c"
-
-#include <math.h>
 
 // A kernel's parameters are read by its own size: room behind the last, should a damaged file tell a smaller one.
 #define DIT_ARGUMENT_SLACK 4096u
@@ -18,9 +19,10 @@ typedef struct dit_cuda {
     dit_gpu_kernel* kernels;
     uint64_t* addresses;  // of buffers; 0: not held
     uint8_t* arguments;   // as in the file, with the pointers of what is held
-    uint8_t* host;        // host_bytes: what is copied, one thing at a time
-    uint64_t host_bytes, device_bytes, resident_bytes;
-    float *tile, *shares;   // of the decoder: one tile's pixels; shares of rows, then of columns
+    uint8_t* host;        // dit_host_bytes(): what is copied, one thing at a time
+    uint64_t device_bytes, resident_bytes, pinned_bytes;
+    uint64_t memory_bytes;  // of all, with the largest shape's buffers
+    float *tile, *shares;   // of the decoder: one tile's latents, then its pixels; shares of rows, then of columns
     float* noise[DIT_GPU_MARKS];  // page-locked, [images, C, S, S] each
     uint32_t shape;         // whose buffers are held, or DIT_NONE
     const dit_batch* batch;
@@ -270,99 +272,29 @@ static dit_status dit_cuda_take_step(dit_context* c, uint32_t step, const float*
 
 // ---- decoding ----
 
-// Positions of a side are cut into equal tiles that are spread evenly and share at least a quarter, as TileAxis.cs does.
-static uint32_t dit_tile_count(uint32_t length, uint32_t tile) {
-    uint32_t stride = tile - tile / 4;
-    return length <= tile ? 1 : 1 + (length - tile + stride - 1) / stride;
-}
-
-static uint32_t dit_tile_start(uint32_t length, uint32_t tile, uint32_t number) {
-    uint32_t count = dit_tile_count(length, tile);
-    return count == 1 ? 0 : (uint32_t)((uint64_t)number * (length - tile) / (count - 1));
-}
-
-// 0 before a tile begins, rising to 1 where the tile before it ends.
-static float dit_tile_rise(uint32_t length, uint32_t tile, uint32_t number, uint32_t upscale, uint32_t pixel) {
-    if (number == 0) return 1;
-    int64_t start = dit_tile_start(length, tile, number), overlap = (int64_t)dit_tile_start(length, tile, number - 1) + tile - start;
-    float share = (float)((int64_t)pixel - start * upscale) / (float)(overlap * upscale);
-    return share < 0 ? 0 : share > 1 ? 1 : share;
-}
-
-static void dit_tile_shares(uint32_t length, uint32_t tile, uint32_t number, uint32_t upscale, float* shares) {
-    for (uint32_t i = 0; i < tile * upscale; i++) {
-        uint32_t pixel = dit_tile_start(length, tile, number) * upscale + i;
-        shares[i] = dit_tile_rise(length, tile, number, upscale, pixel);
-        for (uint32_t later = number + 1; later < dit_tile_count(length, tile) && dit_tile_start(length, tile, later) * upscale <= pixel; later++)
-            shares[i] *= 1 - dit_tile_rise(length, tile, later, upscale, pixel);
-    }
-}
-
-// From the model's space to the decoder's.
-static float dit_to_decoder(const dit_file_header* h, float value) {
-    if (h->decoder_kind == DIT_DECODER_TINY) return 3 * tanhf(value / h->scaling_factor / 3);
-    return value / h->scaling_factor + h->shift_factor;
-}
-
-// latent [C, S, S] from (top, left) on -> pixels [f·tile, f·tile, image channels].
-static dit_status dit_cuda_decode_tile(dit_context* c, const float* latent, uint32_t top, uint32_t left, float* pixels) {
+// latent [C, S, S] from (top, left) on -> s->tile.
+static dit_status dit_cuda_decode_tile(dit_context* c, const float* latent, int32_t top, int32_t left, int32_t size) {
     dit_cuda* s = dit_cuda_of(c);
     const dit_file_header* h = c->header;
     const dit_plan* plan = s->plan.plan;
-    uint32_t side = h->input_size, tile = h->tile_size, made = tile * h->upscale;
+    const uint64_t positions = (uint64_t)size * (uint64_t)size, pixels = positions * h->upscale * h->upscale;
     uint16_t* halves = (uint16_t*)s->host;
     memset(halves, 0, (size_t)plan->decoder_input.bytes);
-    for (uint32_t i = 0; i < tile * tile; i++)
-        for (uint32_t ch = 0; ch < h->in_channels; ch++)
-            halves[i * plan->input_stride + ch] = dit_to_half(dit_to_decoder(h, latent[((uint64_t)ch * side + top + i / tile) * side + left + i % tile]));
-    dit_status status = dit_cuda_put(c, &plan->decoder_input, plan->decoder_input.bytes);
-    if (!status) status = dit_cuda_play(c, plan->decode);
-    if (!status) status = dit_cuda_get(c, &plan->decoder_output, s->host, plan->decoder_output.bytes);
-    if (status) return status;
-    for (uint64_t i = 0; i < (uint64_t)made * made; i++)
-        for (uint32_t ch = 0; ch < h->image_channels; ch++) pixels[i * h->image_channels + ch] = dit_from_half(halves[i * plan->output_stride + ch]);
-    return DIT_OK;
-}
-
-static void dit_blend_tile(const dit_context* c, uint32_t top, uint32_t left, float* pixels) {
-    const dit_cuda* s = dit_cuda_of(c);
-    const dit_file_header* h = c->header;
-    uint64_t channels = h->image_channels, made = h->tile_size * h->upscale, row_length = h->input_size * h->upscale * channels;
-    float* to = pixels + top * h->upscale * row_length + left * h->upscale * channels;
-    for (uint64_t y = 0; y < made; y++)
-        for (uint64_t x = 0; x < made * channels; x++) to[y * row_length + x] += s->shares[y] * s->shares[made + x / channels] * s->tile[y * made * channels + x];
-}
-
-static dit_status dit_cuda_decode_tiles(dit_context* c, const float* latent, float* pixels) {
-    dit_cuda* s = dit_cuda_of(c);
-    const dit_file_header* h = c->header;
-    uint32_t side = h->input_size, tile = h->tile_size, count = dit_tile_count(side, tile);
-    if (count == 1) return dit_cuda_decode_tile(c, latent, 0, 0, pixels);
-    memset(pixels, 0, (size_t)side * h->upscale * side * h->upscale * h->image_channels * sizeof *pixels);
-    for (uint32_t i = 0; i < count * count; i++) {
-        uint32_t row = i / count, column = i % count, top = dit_tile_start(side, tile, row), left = dit_tile_start(side, tile, column);
-        dit_status status = dit_cuda_decode_tile(c, latent, top, left, s->tile);
-        if (status) return status;
-        dit_tile_shares(side, tile, row, h->upscale, s->shares);
-        dit_tile_shares(side, tile, column, h->upscale, s->shares + tile * h->upscale);
-        dit_blend_tile(c, top, left, pixels);
-    }
+    dit_cut_tile(h, latent, top, left, size, s->tile);
+    for (uint64_t i = 0; i < positions; i++)
+        for (uint32_t ch = 0; ch < h->in_channels; ch++) halves[i * plan->input_stride + ch] = dit_to_half(s->tile[i * h->in_channels + ch]);
+    DIT_TRY(dit_cuda_put(c, &plan->decoder_input, plan->decoder_input.bytes));
+    DIT_TRY(dit_cuda_play(c, plan->decode));
+    DIT_TRY(dit_cuda_get(c, &plan->decoder_output, s->host, plan->decoder_output.bytes));
+    for (uint64_t i = 0; i < pixels; i++)
+        for (uint32_t ch = 0; ch < h->image_channels; ch++) s->tile[i * h->image_channels + ch] = dit_from_half(halves[i * plan->output_stride + ch]);
     return DIT_OK;
 }
 
 static dit_status dit_cuda_decode_image(dit_context* c, const float* latent, float* pixels) {
-    const dit_file_header* h = c->header;
-    uint64_t area = (uint64_t)h->input_size * h->input_size, count = area * h->upscale * h->upscale * h->image_channels;
-    if (h->decoder_kind == DIT_DECODER_PIXELS) {
-        for (uint32_t ch = 0; ch < h->image_channels; ch++)
-            for (uint64_t i = 0; i < area; i++) pixels[i * h->image_channels + ch] = latent[ch * area + i];
-        return DIT_OK;
-    }
-    dit_status status = dit_cuda_decode_tiles(c, latent, pixels);
-    // The tiny autoencoder makes 0 to 1.
-    if (!status && h->decoder_kind == DIT_DECODER_TINY)
-        for (uint64_t i = 0; i < count; i++) pixels[i] = 2 * pixels[i] - 1;
-    return status;
+    const dit_cuda* s = dit_cuda_of(c);
+    const dit_tiling tiling = {dit_cuda_decode_tile, s->tile, s->shares, s->shares + c->header->tile_size * c->header->upscale};
+    return dit_decode_image(c, &tiling, latent, pixels);
 }
 
 // ---- a pass that shows its stages ----
@@ -438,21 +370,20 @@ static dit_status dit_cuda_allocate_host(dit_context* c) {
     const dit_file_header* h = c->header;
     uint64_t made = (uint64_t)h->tile_size * h->upscale, noise_bytes = 0;
     for (uint32_t i = 0; i < plan->shape_count; i++) noise_bytes = dit_most(noise_bytes, s->plan.shapes[i].noise.bytes / 2);
-    s->host_bytes = dit_host_bytes(&s->plan);
     s->kernels = dit_allocate(c, plan->kernel_count * sizeof *s->kernels);
     s->addresses = dit_allocate(c, plan->buffer_count * sizeof *s->addresses);
     s->arguments = dit_allocate(c, plan->arguments.bytes + DIT_ARGUMENT_SLACK);
-    s->host = dit_allocate(c, s->host_bytes);
+    s->host = dit_allocate(c, dit_host_bytes(&s->plan));
     if (!s->kernels || !s->addresses || !s->arguments || !s->host) return dit_fail(c, DIT_OUT_OF_MEMORY, "no memory to play the plan in");
-    if (h->decoder_kind != DIT_DECODER_PIXELS && h->tile_size < h->input_size) {
-        s->tile = dit_allocate(c, made * made * h->image_channels * sizeof(float));
-        s->shares = dit_allocate(c, 2 * made * sizeof(float));
-        if (!s->tile || !s->shares) return dit_fail(c, DIT_OUT_OF_MEMORY, "no memory for the decoder's tiles");
-    }
+    s->tile = dit_allocate(c, dit_most(made * made * h->image_channels, (uint64_t)h->tile_size * h->tile_size * h->in_channels) * sizeof(float));
+    s->shares = dit_allocate(c, 2 * made * sizeof(float));
+    if (!s->tile || !s->shares) return dit_fail(c, DIT_OUT_OF_MEMORY, "no memory for the decoder's tiles");
     memcpy(s->arguments, c->file + plan->arguments.offset, (size_t)plan->arguments.bytes);
     for (int i = 0; i < DIT_GPU_MARKS; i++) {
-        dit_status status = dit_gpu_allocate_pinned(c, &s->gpu, noise_bytes, (void**)&s->noise[i]);
-        if (status) return status;
+        void* pinned = NULL;
+        DIT_TRY(dit_gpu_allocate_pinned(c, &s->gpu, noise_bytes, &pinned));
+        s->noise[i] = pinned;
+        s->pinned_bytes += noise_bytes;
     }
     return DIT_OK;
 }
@@ -485,10 +416,9 @@ static dit_status dit_cuda_start(dit_context* c) {
     return dit_cuda_use_shape(c, dit_largest_shape(&s->plan));
 }
 
-static void dit_cuda_close(dit_context* c) {
+// The GPU's context is current.
+static void dit_cuda_stop(dit_context* c) {
     dit_cuda* s = dit_cuda_of(c);
-    if (!s) return;
-    dit_gpu_enter(&s->gpu);
     if (s->addresses) {
         dit_gpu_wait(c, &s->gpu);
         dit_gpu_forget(&s->gpu);
@@ -498,7 +428,15 @@ static void dit_cuda_close(dit_context* c) {
     for (uint32_t i = 0; s->kernels && i < s->plan.plan->kernel_count; i++) dit_gpu_unload(&s->gpu, &s->kernels[i]);
     for (int i = 0; i < DIT_GPU_MARKS; i++)
         if (s->noise[i]) dit_gpu_free_pinned(&s->gpu, s->noise[i]);
-    dit_gpu_leave(&s->gpu);
+    dit_gpu_stop(&s->gpu);
+}
+
+static void dit_cuda_close(dit_context* c) {
+    dit_cuda* s = dit_cuda_of(c);
+    if (dit_gpu_is_started(&s->gpu) && dit_gpu_enter(c, &s->gpu) == DIT_OK) {
+        dit_cuda_stop(c);
+        dit_gpu_leave(&s->gpu);
+    }
     dit_gpu_close(&s->gpu);
     void* const blocks[] = {s->kernels, s->addresses, s->arguments, s->host, s->tile, s->shares, s};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dit_release(c, blocks[i]);
@@ -513,44 +451,43 @@ static dit_status dit_cuda_left(dit_context* c, dit_status status) {
 }
 
 static dit_status dit_cuda_begin(dit_context* c, const dit_batch* batch) {
-    dit_gpu_enter(&dit_cuda_of(c)->gpu);
+    DIT_TRY(dit_gpu_enter(c, &dit_cuda_of(c)->gpu));
     return dit_cuda_left(c, dit_cuda_prepare(c, batch));
 }
 
 static dit_status dit_cuda_step(dit_context* c, uint32_t step, const float* noise) {
-    dit_gpu_enter(&dit_cuda_of(c)->gpu);
+    DIT_TRY(dit_gpu_enter(c, &dit_cuda_of(c)->gpu));
     return dit_cuda_left(c, dit_cuda_take_step(c, step, noise));
 }
 
 static dit_status dit_cuda_read(dit_context* c, float* latents) {
     dit_cuda* s = dit_cuda_of(c);
-    dit_gpu_enter(&s->gpu);
+    DIT_TRY(dit_gpu_enter(c, &s->gpu));
     return dit_cuda_left(c, dit_cuda_get(c, &dit_cuda_shape(s)->latents, latents, (uint64_t)s->batch->images * dit_latent_count(c->header) * 4));
 }
 
 static dit_status dit_cuda_decode(dit_context* c, const float* latent, float* pixels) {
-    dit_gpu_enter(&dit_cuda_of(c)->gpu);
+    DIT_TRY(dit_gpu_enter(c, &dit_cuda_of(c)->gpu));
     return dit_cuda_left(c, dit_cuda_decode_image(c, latent, pixels));
 }
 
 static dit_status dit_cuda_pass(dit_context* c, const dit_golden_header* golden, const float* latents, float* stages, float* prediction) {
-    dit_gpu_enter(&dit_cuda_of(c)->gpu);
+    DIT_TRY(dit_gpu_enter(c, &dit_cuda_of(c)->gpu));
     return dit_cuda_left(c, dit_cuda_show(c, golden, latents, stages, prediction));
 }
 
 static const char* dit_cuda_describe(const dit_context* c) { return dit_cuda_of(c)->description; }
 
 static uint64_t dit_cuda_memory_bytes(const dit_context* c) {
-    const dit_cuda* s = dit_cuda_of(c);
-    return s->resident_bytes + dit_shape_bytes(&s->plan, dit_largest_shape(&s->plan)) + s->host_bytes;
+    return dit_cuda_of(c)->memory_bytes;
 }
 
 static const char* dit_cuda_memory_part(const dit_context* c, uint32_t index, uint64_t* bytes, int* shared) {
     static const char* const names[] = {"batch", "guided batch", "verification"};
     const dit_cuda* s = dit_cuda_of(c);
     *shared = index > 1;
-    *bytes = index == 0 ? s->host_bytes : s->resident_bytes;
-    if (index < 2) return index == 0 ? "copies to and from the GPU" : "weights and decoder on the GPU";
+    *bytes = index == 0 ? s->memory_bytes - s->resident_bytes - dit_shape_bytes(&s->plan, dit_largest_shape(&s->plan)) : s->resident_bytes;
+    if (index < 2) return index == 0 ? "host memory" : "weights and decoder on the GPU";
     if (index - 2 >= s->plan.plan->shape_count) return NULL;
     const dit_plan_shape* shape = &s->plan.shapes[index - 2];
     *bytes = dit_shape_bytes(&s->plan, index - 2);
@@ -570,12 +507,18 @@ static dit_status dit_engine_open(dit_context* c) {
     dit_status status = dit_gpu_open(c, &s->gpu);
     if (!status) status = dit_cuda_find_plan(c, &plan);
     if (!status) status = dit_plan_check(c, plan, &s->plan);
-    if (!status) status = dit_cuda_left(c, dit_cuda_start(c));
+    if (!status) status = dit_cuda_start(c);
+    if (dit_gpu_is_started(&s->gpu)) dit_gpu_leave(&s->gpu);
     if (status) {
+        // What closing comes upon is not the reason.
+        char reason[sizeof c->error];
+        memcpy(reason, c->error, sizeof reason);
         dit_cuda_close(c);
+        memcpy(c->error, reason, sizeof reason);
         return status;
     }
     snprintf(s->description, sizeof s->description, "cuda: %s, sm_%u", s->gpu.name, s->gpu.architecture);
+    s->memory_bytes = c->allocated + s->pinned_bytes;
     c->engine = &dit_cuda_engine;
     return DIT_OK;
 }

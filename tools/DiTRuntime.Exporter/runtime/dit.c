@@ -9,9 +9,12 @@
 #define DIT_BUILDING
 
 // A product and a sum that the compiler fuses are rounded once instead of twice: another image. Where they are to be fused, the code says so.
-#if defined(__clang__)
+// (GCC ignores the standard's pragma, and fuses nothing under -std=c99.)
+#if defined(__FAST_MATH__)
+#error "fast math draws other images, and lets through what is not a number"
+#elif defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
-#elif defined(__GNUC__)
+#elif defined(__GNUC__) && !defined(__STRICT_ANSI__)
 #pragma GCC optimize("fp-contract=off")
 #endif
 
@@ -20,12 +23,13 @@
 #include "memory.c"
 #include "check.c"
 #include "file.c"
-#include "threads.c"
 #include "sampling.c"
+#include "tiles.c"
 
 #ifdef DIT_CUDA
 #include "cuda.c"
 #else
+#include "threads.c"
 #include "layers.c"
 #include "ops.h"
 #include "plan.c"

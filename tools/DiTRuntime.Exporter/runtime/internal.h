@@ -5,6 +5,7 @@
 //   check.c     what a weights file has to fulfil              api.c       the public calls: opening, asking
 //   file.c      the mapped weights                             generate.c  requests, batches, images
 //   threads.c   the pool                                       verify.c    golden vectors
+//   tiles.c     latents cut into tiles, and their seams
 //   engine "cpu":  plan.c (sizes), ops.h and simd_*.h with kernels.inc and lowbit.inc once for each set of instructions, model.c, decoder.c
 //   engine "cuda": cuda.c
 #ifndef DIT_INTERNAL_H
@@ -100,6 +101,8 @@ struct dit_context {
     float* pixels;           // one image
 };
 
+static inline bool dit_is_cancelled(const dit_context* c) { return __atomic_load_n(&c->cancelled, __ATOMIC_RELAXED) != 0; }
+
 // ---- memory.c ----
 
 // Zeroed and aligned to 64 bytes; null where the allocator refuses or max_memory would be passed. dit_release(null) is allowed.
@@ -137,6 +140,8 @@ static dit_status dit_map(dit_context* c, const char* path, const uint8_t** byte
 static void dit_unmap(const uint8_t* bytes, uint64_t count);
 static inline const void* dit_at(const dit_context* c, dit_section s) { return s.bytes ? c->file + s.offset : NULL; }
 
+#ifndef DIT_CUDA
+
 // ---- threads.c ----
 
 // task runs once for each number below count; scratch is the thread's own, of scratch_bytes. A task's number says all that it does: which
@@ -145,8 +150,6 @@ typedef void dit_task(void* job, uint32_t task, uint8_t* scratch);
 static dit_status dit_pool_open(dit_context* c, uint32_t threads, size_t scratch_bytes, dit_pool** pool);
 static void dit_pool_close(dit_context* c, dit_pool* pool);
 static dit_status dit_pool_run(dit_context* c, dit_pool* pool, dit_task* task, void* job, uint32_t count);  // DIT_CANCELLED between tasks
-
-#ifndef DIT_CUDA
 
 // ---- the processor's operations: ops.h, kernels.inc, lowbit.inc ----
 

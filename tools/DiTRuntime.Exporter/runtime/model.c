@@ -30,6 +30,9 @@ static dit_rows dit_input_of(const dit_context* c, const dit_input* input, const
     };
 }
 
+// [R, 6H]
+static float* dit_block_table(const dit_cpu* s, uint32_t block, int32_t hidden) { return s->block_tables + (int64_t)block * s->table_rows * 6 * hidden; }
+
 // ---- conditioning: timestep and class to modulation ----
 
 // [cos(t·w), sin(t·w)]: the angle in single precision, as the published code computes it, its cosine and sine in double.
@@ -59,7 +62,7 @@ static dit_status dit_fill_tables(dit_context* c, dit_cpu* s, int32_t rows) {
     DIT_TRY(ops->linear(c, s->pool, &inner, &s->layers[DIT_TIMESTEP_OUT], &plain, &timestep));
     DIT_TRY(ops->condition(c, s->pool, s->timestep, &s->layers[DIT_LABEL_TABLE], s->labels, rows, s->condition));
     for (uint32_t i = 0; i < h->depth; i++) {
-        dit_rows table = dit_floats(s->block_tables + (int64_t)i * s->table_rows * 6 * hidden, rows, 6 * hidden);
+        dit_rows table = dit_floats(dit_block_table(s, i, hidden), rows, 6 * hidden);
         DIT_TRY(ops->linear(c, s->pool, &condition, &s->layers[DIT_FIRST_BLOCK + DIT_BLOCK_LAYERS * i + DIT_BLOCK_MODULATION], &plain, &table));
     }
 
@@ -127,7 +130,7 @@ static dit_status dit_run_block(dit_context* c, dit_cpu* s, uint32_t number) {
     const dit_ops* ops = s->ops;
     const dit_layer* block = &s->layers[DIT_FIRST_BLOCK + DIT_BLOCK_LAYERS * number];
     const int32_t rows = s->samples * s->token_count, hidden = (int32_t)h->hidden_size;
-    const dit_modulation m = {s->block_tables + (int64_t)number * s->table_rows * 6 * hidden, 6 * hidden, s->row_of_sample, s->token_count};
+    const dit_modulation m = {dit_block_table(s, number, hidden), 6 * hidden, s->row_of_sample, s->token_count};
     dit_rows tokens = dit_floats(s->tokens, rows, hidden), qkv = dit_floats(s->qkv, rows, 3 * hidden);
 
     dit_rows normed = dit_input_of(c, &s->token_input, &block[DIT_BLOCK_QKV], rows);

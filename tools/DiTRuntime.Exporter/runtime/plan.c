@@ -1,13 +1,11 @@
 // What the "cpu" engine works in: every buffer, its shape, and how large they are together. Letters: B samples (rows of a batch), T tokens,
-// H hidden size, M of the MLP, C channels, S side of the latent, R rows of the modulation table.
+// H hidden size, M of the MLP, C channels, S side of the latent, R rows of the modulation table. check.c has seen to it that a buffer's values
+// can be counted in 31 bits, so that no sum of sizes here can pass 64.
 //
 // A layout is run twice: without memory, to count bytes, and over the block that is then allocated, so that sizes and places cannot disagree.
 // What a run holds from step to step comes first; conditioning, a pass and decoding take turns in what follows it.
 
 #include "internal.h"
-
-// More than any machine has, and far enough from 2^64 that sums of a few stay above it.
-#define DIT_TOO_MANY_BYTES ((uint64_t)1 << 60)
 
 // A tile of a product reads whole tiles of rows: no more than so many past the last.
 #define DIT_PADDING_ROWS 16u
@@ -19,10 +17,10 @@ typedef struct dit_arena {
 
 // What layers read: floats, codes or both, as they ask.
 typedef struct dit_input {
-    float* values;                   // [rows, length] or null
-    uint8_t* codes;                  // [rows + 16, length rounded up to 4] or null
-    float* scales;                   // [most groups, rows + 16]
-    int32_t *zeros, *sums;           // likewise
+    float* values;          // [rows, length] or null
+    uint8_t* codes;         // [rows + 16, length rounded up to 4] or null
+    float* scales;          // [most groups, rows + 16]
+    int32_t *zeros, *sums;  // likewise
     uint64_t code_bytes;
     int32_t length;
 } dit_input;
@@ -37,9 +35,8 @@ typedef struct dit_cpu {
     uint64_t bytes[DIT_PART_COUNT];
     char description[96];
 
-    int32_t token_count, patch_length;  // T, values of a patch: p·p·C
-    int32_t most_images, table_rows;
     void* memory;
+    int32_t token_count, table_rows, patch_length;  // T, R, values of a patch: C·p·p
 
     // Held through a run.
     dit_batch batch;
@@ -83,20 +80,14 @@ static inline uint32_t dit_final_linear(const dit_file_header* h) { return dit_f
 
 // ---- sizes ----
 
-static uint64_t dit_times(uint64_t a, uint64_t b) {
-    uint64_t product;
-    return __builtin_mul_overflow(a, b, &product) || product > DIT_TOO_MANY_BYTES ? DIT_TOO_MANY_BYTES : product;
-}
-
-static void* dit_take(dit_arena* a, uint64_t count, uint64_t bytes_each) {
-    const uint64_t bytes = (dit_times(count, bytes_each) + DIT_ALIGNMENT - 1) / DIT_ALIGNMENT * DIT_ALIGNMENT;
+static void* dit_take(dit_arena* a, uint64_t bytes) {
     uint8_t* place = a->base ? a->base + a->used : NULL;
-    a->used = a->used > DIT_TOO_MANY_BYTES ? a->used : a->used + bytes;
+    a->used += (bytes + DIT_ALIGNMENT - 1) / DIT_ALIGNMENT * DIT_ALIGNMENT;
     return place;
 }
 
-static float* dit_take_floats(dit_arena* a, uint64_t rows, uint64_t length) { return dit_take(a, dit_times(rows, length), sizeof(float)); }
-static int32_t* dit_take_integers(dit_arena* a, uint64_t rows, uint64_t length) { return dit_take(a, dit_times(rows, length), sizeof(int32_t)); }
+static float* dit_take_floats(dit_arena* a, uint64_t count) { return dit_take(a, count * sizeof(float)); }
+static int32_t* dit_take_integers(dit_arena* a, uint64_t count) { return dit_take(a, count * sizeof(int32_t)); }
 
 static uint64_t dit_groups(const dit_file_layer* layer) {
     return (layer->inputs + (uint64_t)layer->activation_group - 1) / layer->activation_group;
@@ -113,16 +104,16 @@ static void dit_add_format(dit_formats* f, const dit_file_layer* layer) {
     else if (f->most_groups < dit_groups(layer)) f->most_groups = dit_groups(layer);
 }
 
-static void dit_take_input(dit_arena* a, dit_formats f, uint64_t rows, uint32_t length, dit_input* input) {
+static void dit_take_input(dit_arena* a, dit_formats f, uint64_t rows, uint64_t length, dit_input* input) {
     input->length = (int32_t)length;
-    if (f.floats) input->values = dit_take_floats(a, rows, length);
+    if (f.floats) input->values = dit_take_floats(a, rows * length);
     if (f.most_groups == 0) return;
     const uint64_t padded = rows + DIT_PADDING_ROWS;
-    input->code_bytes = dit_times(padded, ((uint64_t)length + 3) / 4 * 4);
-    input->codes = dit_take(a, input->code_bytes, 1);
-    input->scales = dit_take_floats(a, f.most_groups, padded);
-    input->zeros = dit_take_integers(a, f.most_groups, padded);
-    input->sums = dit_take_integers(a, f.most_groups, padded);
+    input->code_bytes = padded * ((length + 3) / 4 * 4);
+    input->codes = dit_take(a, input->code_bytes);
+    input->scales = dit_take_floats(a, f.most_groups * padded);
+    input->zeros = dit_take_integers(a, f.most_groups * padded);
+    input->sums = dit_take_integers(a, f.most_groups * padded);
 }
 
 // ---- layouts ----
@@ -131,61 +122,62 @@ typedef void dit_layout(const dit_context* c, dit_cpu* s, dit_arena* a);
 
 static void dit_lay_out_run(const dit_context* c, dit_cpu* s, dit_arena* a) {
     const dit_file_header* h = c->header;
-    const uint64_t images = (uint64_t)s->most_images, rows = (uint64_t)s->table_rows, hidden = h->hidden_size;
-    s->conditions = dit_take_integers(a, images + 1, 1);
-    s->image_of_sample = dit_take_integers(a, images, 2);
-    s->row_of_sample = dit_take_integers(a, images, 2);
-    s->timesteps = dit_take_integers(a, rows, 1);
-    s->labels = dit_take_integers(a, rows, 1);
-    s->latents = dit_take_floats(a, dit_times(images, h->in_channels), dit_times(h->input_size, h->input_size));
-    s->block_tables = dit_take_floats(a, dit_times(h->depth, rows), 6 * hidden);
-    s->final_table = dit_take_floats(a, rows, 2 * hidden);
-    s->tensors = dit_take(a, h->tensor_count, sizeof(float*));
+    // Verification passes two images without guidance, whatever the batch.
+    const uint64_t images = h->max_batch < 2 ? 2 : h->max_batch, samples = 2 * images, rows = h->table_rows, hidden = h->hidden_size;
+    s->conditions = dit_take_integers(a, images + 1);
+    s->image_of_sample = dit_take_integers(a, samples);
+    s->row_of_sample = dit_take_integers(a, samples);
+    s->timesteps = dit_take_integers(a, rows);
+    s->labels = dit_take_integers(a, rows);
+    s->latents = dit_take_floats(a, images * dit_latent_count(h));
+    s->block_tables = dit_take_floats(a, h->depth * rows * 6 * hidden);
+    s->final_table = dit_take_floats(a, rows * 2 * hidden);
+    s->tensors = dit_take(a, h->tensor_count * (uint64_t)sizeof(float*));
 }
 
 static void dit_lay_out_conditioning(const dit_context* c, dit_cpu* s, dit_arena* a) {
-    const uint64_t rows = (uint64_t)s->table_rows, hidden = c->header->hidden_size;
-    s->features = dit_take_floats(a, rows, c->header->frequency_size);
-    s->timestep_hidden = dit_take_floats(a, rows, hidden);
-    s->timestep = dit_take_floats(a, rows, hidden);
-    s->condition = dit_take_floats(a, rows, hidden);
+    const uint64_t rows = c->header->table_rows, hidden = c->header->hidden_size;
+    s->features = dit_take_floats(a, rows * c->header->frequency_size);
+    s->timestep_hidden = dit_take_floats(a, rows * hidden);
+    s->timestep = dit_take_floats(a, rows * hidden);
+    s->condition = dit_take_floats(a, rows * hidden);
 }
 
 static void dit_lay_out_pass(const dit_context* c, dit_cpu* s, dit_arena* a) {
     const dit_file_header* h = c->header;
-    const uint64_t samples = 2 * (uint64_t)s->most_images, rows = samples * (uint64_t)s->token_count, hidden = h->hidden_size;
-    const uint64_t read = (uint64_t)s->patch_length, written = c->layers[dit_final_linear(h)].outputs;
+    const uint64_t samples = 2 * (uint64_t)h->max_batch, rows = samples * dit_token_count(h), hidden = h->hidden_size;
+    const uint64_t read = c->layers[DIT_PATCH_EMBED].inputs, written = c->layers[dit_final_linear(h)].outputs;
     dit_formats tokens = {0}, hiddens = {0};
-    bool stages_hidden = false;
+    uint64_t staged = 0;
     for (uint32_t i = 0; i < h->depth; i++) {
         const dit_file_layer* block = c->layers + DIT_FIRST_BLOCK + DIT_BLOCK_LAYERS * i;
         dit_add_format(&tokens, block + DIT_BLOCK_QKV);
         dit_add_format(&tokens, block + DIT_BLOCK_PROJECTION);
         dit_add_format(&tokens, block + DIT_BLOCK_FC1);
         dit_add_format(&hiddens, block + DIT_BLOCK_FC2);
-        stages_hidden |= block[DIT_BLOCK_FC1].activation_group == 0 && block[DIT_BLOCK_FC2].activation_group != 0;
+        if (block[DIT_BLOCK_PROJECTION].activation_group != 0 && staged < hidden) staged = hidden;
+        if (block[DIT_BLOCK_FC2].activation_group != 0 && block[DIT_BLOCK_FC1].activation_group == 0 && staged < h->mlp_size) staged = h->mlp_size;
     }
 
     dit_add_format(&tokens, &c->layers[dit_final_linear(h)]);
-    s->tokens = dit_take_floats(a, rows, hidden);
-    s->qkv = dit_take_floats(a, rows, 3 * hidden);
-    s->patches = dit_take_floats(a, rows, read > written ? read : written);
-    s->prediction = dit_take_floats(a, dit_times(samples, h->out_channels), dit_times(h->input_size, h->input_size));
-    dit_take_input(a, tokens, rows, h->hidden_size, &s->token_input);
+    s->tokens = dit_take_floats(a, rows * hidden);
+    s->qkv = dit_take_floats(a, rows * 3 * hidden);
+    s->patches = dit_take_floats(a, rows * (read > written ? read : written));
+    s->prediction = dit_take_floats(a, samples * h->out_channels * h->input_size * h->input_size);
+    dit_take_input(a, tokens, rows, hidden, &s->token_input);
     dit_take_input(a, hiddens, rows, h->mlp_size, &s->hidden_input);
-    if (stages_hidden) s->staging = dit_take_floats(a, rows, h->mlp_size > hidden ? h->mlp_size : hidden);
-    else if (tokens.most_groups != 0) s->staging = dit_take_floats(a, rows, hidden);
+    s->staging = dit_take_floats(a, rows * staged);
 }
 
 static void dit_lay_out_decoding(const dit_context* c, dit_cpu* s, dit_arena* a) {
     const dit_file_header* h = c->header;
+    if (h->decoder_kind == DIT_DECODER_PIXELS) return;
     const dit_file_tensor* tensors = dit_at(c, h->tensors);
     const dit_file_operation* operations = dit_at(c, h->operations);
-    const uint64_t side = dit_times(h->tile_size, h->upscale);
-    s->row_shares = dit_take_floats(a, side, 1);
-    s->column_shares = dit_take_floats(a, side, 1);
+    s->row_shares = dit_take_floats(a, (uint64_t)h->tile_size * h->upscale);
+    s->column_shares = dit_take_floats(a, (uint64_t)h->tile_size * h->upscale);
     for (uint32_t i = 0; i < h->tensor_count; i++) {
-        float* values = dit_take_floats(a, dit_times(tensors[i].height, tensors[i].width), tensors[i].channels);
+        float* values = dit_take_floats(a, (uint64_t)tensors[i].height * tensors[i].width * tensors[i].channels);
         if (a->base) s->tensors[i] = values;
     }
 
@@ -194,43 +186,23 @@ static void dit_lay_out_decoding(const dit_context* c, dit_cpu* s, dit_arena* a)
     for (uint32_t i = 0; i < h->operation_count; i++) {
         if (operations[i].kind != DIT_OP_GROUP_NORM) continue;
         const dit_file_tensor* x = &tensors[operations[i].input];
-        const uint64_t needed = dit_times((uint64_t)x->height + 2, x->channels);
+        const uint64_t needed = ((uint64_t)x->height + 2) * x->channels;
         if (moments < needed) moments = needed;
     }
 
-    s->moments = dit_take_floats(a, moments, 1);
+    s->moments = dit_take_floats(a, moments);
 }
 
 // ---- the memory itself ----
 
-// Operations count the values of a buffer in 32 bits.
-static dit_status dit_check_counts(dit_context* c, const dit_cpu* s) {
-    const dit_file_header* h = c->header;
-    const uint64_t rows = 2 * (uint64_t)s->most_images * (uint64_t)s->token_count;
-    const uint64_t widest = h->mlp_size > 3 * (uint64_t)h->hidden_size ? h->mlp_size : 3 * (uint64_t)h->hidden_size;
-    if (dit_times(rows, widest) > INT32_MAX || dit_times((uint64_t)s->table_rows, 6 * (uint64_t)h->hidden_size) > INT32_MAX)
-        return dit_fail(c, DIT_BAD_FILE, "batches of %u images with %u table rows hold more values than a buffer can", h->max_batch, h->table_rows);
-    const dit_file_tensor* tensors = dit_at(c, h->tensors);
-    for (uint32_t i = 0; i < h->tensor_count; i++)
-        if (dit_times(dit_times(tensors[i].height, tensors[i].width), tensors[i].channels) > INT32_MAX)
-            return dit_fail(c, DIT_BAD_FILE, "tensor %u of the decoder is %ux%ux%u, more values than a buffer can hold", i, tensors[i].height, tensors[i].width, tensors[i].channels);
-    return DIT_OK;
-}
-
 static dit_status dit_plan_memory(dit_context* c, dit_cpu* s) {
     static dit_layout* const phases[] = {dit_lay_out_conditioning, dit_lay_out_pass, dit_lay_out_decoding};
-    const dit_file_header* h = c->header;
-    s->token_count = (int32_t)dit_token_count(h);
+    s->token_count = (int32_t)dit_token_count(c->header);
+    s->table_rows = (int32_t)c->header->table_rows;
     s->patch_length = (int32_t)c->layers[DIT_PATCH_EMBED].inputs;
-    // Verification passes two samples of two images, whatever the batch.
-    s->most_images = h->max_batch < 2 ? 2 : (int32_t)h->max_batch;
-    s->table_rows = h->table_rows <= (uint32_t)s->most_images ? s->most_images + 1 : (int32_t)h->table_rows;
-    const dit_status status = dit_check_counts(c, s);
-    if (status != DIT_OK) return status;
-
     dit_arena arena = {0};
     dit_lay_out_run(c, s, &arena);
-    s->bytes[DIT_PART_RUN] = arena.used;
+    const uint64_t held = arena.used;
     uint64_t shared = 0;
     for (int i = 0; i < 3; i++) {
         dit_arena phase = {0};
@@ -239,15 +211,14 @@ static dit_status dit_plan_memory(dit_context* c, dit_cpu* s) {
         if (shared < phase.used) shared = phase.used;
     }
 
-    const uint64_t total = s->bytes[DIT_PART_RUN] + shared;
     const uint64_t before = c->allocated;
-    s->memory = dit_allocate(c, total);
-    if (!s->memory) return dit_no_memory(c, total, "a batch and its tables");
+    s->memory = dit_allocate(c, held + shared);
+    if (!s->memory) return dit_no_memory(c, held + shared, "a batch and its tables");
     s->bytes[DIT_PART_RUN] = c->allocated - before - shared;
     arena = (dit_arena){.base = s->memory};
     dit_lay_out_run(c, s, &arena);
     for (int i = 0; i < 3; i++) {
-        dit_arena phase = {.base = arena.base + arena.used};
+        dit_arena phase = {.base = arena.base + held};
         phases[i](c, s, &phase);
     }
 

@@ -2,8 +2,6 @@
 #include "internal.h"
 
 #include <signal.h>
-#include <string.h>
-#include <unistd.h>
 
 // The next operation of a forward pass follows within microseconds: a waiting thread looks out for it before it sleeps.
 #define DIT_SPINS 4000
@@ -37,13 +35,6 @@ static inline void dit_pause(void) {
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
-}
-
-static inline bool dit_is_cancelled(const dit_context* c) { return __atomic_load_n(&c->cancelled, __ATOMIC_RELAXED) != 0; }
-
-static uint32_t dit_processors(void) {
-    const long count = sysconf(_SC_NPROCESSORS_ONLN);
-    return count < 1 ? 1 : (uint32_t)count;
 }
 
 static void dit_pool_drain(dit_pool* pool, uint8_t* scratch) {

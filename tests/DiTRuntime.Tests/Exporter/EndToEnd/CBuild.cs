@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using DiTRuntime.Imaging;
 using DiTRuntime.Tests.Cuda;
 
 namespace DiTRuntime.Tests.Exporter.EndToEnd;

@@ -7,8 +7,14 @@ internal sealed record ExportCase(string Name)
     /// <summary>The model's file or folder; null for the built-in digits.</summary>
     public string? Model { get; init; }
 
+    /// <summary>A published configuration that gets random weights, in place of a file.</summary>
+    public string? Configuration { get; init; }
+
     /// <summary>What <c>dit quantize</c> makes of it first; null for the model as it is.</summary>
     public string[]? Quantize { get; init; }
+
+    /// <summary>Stands for a decoder of TAESD's layout with random weights, which is written when it is first needed.</summary>
+    public const string RandomTaesd = "random-taesd";
 
     /// <summary>What <c>dit generate</c> and <c>dit export</c> are told about it: the decoder, heads, the reading.</summary>
     public string[] Reading { get; init; } = [];
@@ -42,7 +48,7 @@ internal sealed record ExportCase(string Name)
         new("tiny-diffusers-taesd")
         {
             Model = TestFiles.Golden("tiny/diffusers"),
-            Reading = ["--vae", ExportedModels.TinyDecoder, "--compat", "diffusers"],
+            Reading = ["--vae", RandomTaesd, "--compat", "diffusers"],
             Sampling = ["--steps", "3", "--cfg-scale", "4", "--spacing", "trailing"],
             Drawing = ["--eta", "0.7"],
         },

@@ -27,9 +27,6 @@ internal sealed class ExportedModels
     /// <summary>A folder that outlives the test but not the run.</summary>
     public static string Scratch(string name) => s_folder[name];
 
-    /// <summary>A decoder of TAESD's layout with random weights.</summary>
-    public static string TinyDecoder => s_tinyDecoder.Value;
-
     /// <summary>Exports a model, and draws with the C# backend what the export shall draw.</summary>
     public static ExportedModel Of(ExportCase model) => s_models.GetOrAdd(model, key => new Lazy<ExportedModel>(() => Make(key))).Value;
 
@@ -39,6 +36,12 @@ internal sealed class ExportedModels
     private static ExportedModel Make(ExportCase model)
     {
         var (place, source) = (Scratch(model.Name + "/"), model.Model);
+        if (model.Configuration is { } configuration)
+        {
+            source = Path.Combine(place, "synthetic.safetensors");
+            CliRunner.Run("synthesize", "--model", configuration, "--dtype", "f16", "-o", source).Succeeded();
+        }
+
         if (model.Quantize is { } quantize)
         {
             var packed = Path.Combine(place, "packed.safetensors");
@@ -46,10 +49,11 @@ internal sealed class ExportedModels
             source = packed;
         }
 
+        string[] reading = [.. model.Reading.Select(word => word == ExportCase.RandomTaesd ? s_tinyDecoder.Value : word), .. model.Sampling];
         var (folder, latents) = (Path.Combine(place, "export"), Path.Combine(place, "latents.safetensors"));
-        var printed = CliRunner.Run(["export", .. ModelFlag(source), .. model.Reading, .. model.Sampling, "--target", "c", "--out", folder]).Succeeded().Out;
+        var printed = CliRunner.Run(["export", .. ModelFlag(source), .. reading, "--target", "c", "--out", folder]).Succeeded().Out;
         CliRunner.Run([
-            "generate", .. ModelFlag(source), .. model.Reading, .. model.Sampling, .. model.Drawing, .. Request, "--backend", "cpu", "--save-latents", latents,
+            "generate", .. ModelFlag(source), .. reading, .. model.Drawing, .. Request, "--backend", "cpu", "--save-latents", latents,
             "--out", Path.Combine(place, "{index}.png"),
         ]).Succeeded();
         return new ExportedModel(folder, GoldenTensors.Load(latents).F32("latents"), Images(place), printed);

@@ -90,7 +90,7 @@ internal sealed class PackageTests
     [Test]
     public void Installed_program_finds_its_weights()
     {
-        var (code, text) = Cuda.HostC.Run(Path.Combine(Install(CBuild.Gcc), "bin/dit"), "info", "--json");
+        var (code, text) = DiTRuntime.Tests.Cuda.HostC.Run(Path.Combine(Install(CBuild.Gcc), "bin/dit"), "info", "--json");
         Assert.That(code, Is.Zero, text);
         Assert.That(text, Does.Contain("\"image_size\":64"));
     }

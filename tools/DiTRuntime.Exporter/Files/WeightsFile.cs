@@ -15,35 +15,37 @@ namespace DiTRuntime.Exporter.Files;
 /// <param name="GuidanceScale">Where a request names none.</param>
 internal readonly record struct FilePlan(int Batch, int Steps, int TableRows, uint Sampler, uint Spacing, float GuidanceScale);
 
-/// <summary>Writes weights.dit. Weights pass through one section at a time: memory does not grow with the model.</summary>
-internal static class WeightsWriter
+/// <summary>weights.dit, laid out: what stands where is settled, nothing is read yet. Weights pass through when it is written, one section at a time.</summary>
+internal sealed class WeightsFile
 {
-    /// <summary>Writes the file.</summary>
-    /// <param name="path">Where to; it appears whole or not at all.</param>
-    /// <param name="weights">The model.</param>
-    /// <param name="decoder">Its decoder.</param>
-    /// <param name="compatibility">Which published implementation the runtime agrees with.</param>
-    /// <param name="plan">What the file is planned for.</param>
-    /// <param name="progress">Told the fraction that is written.</param>
-    /// <param name="cancellation">Ends the writing; no file is left.</param>
-    /// <exception cref="InvalidFileException">A weight is not finite.</exception>
-    /// <exception cref="OutputException">The file cannot be written.</exception>
-    public static void Write(
-        string path, DiTWeights weights, DecoderTrace decoder, Compatibility compatibility, FilePlan plan,
-        IProgress<double>? progress = null, CancellationToken cancellation = default)
+    private readonly SectionList _sections;
+
+    private WeightsFile(SectionList sections, FileHeader header, FileLayer[] layers, FileTensor[] tensors, FileOperation[] operations)
     {
-        var sections = new SectionList(Unsafe.SizeOf<FileHeader>());
-        var header = Header(weights, decoder, compatibility, plan, sections);
-        AtomicFile.Write(path, stream =>
-        {
-            stream.Write(MemoryMarshal.AsBytes(new ReadOnlySpan<FileHeader>(in header)));
-            var written = 0L;
-            sections.Write(stream, bytes => progress?.Report((written += bytes) / (double)header.FileBytes), cancellation);
-        });
+        _sections = sections;
+        (Header, Layers, Tensors, Operations) = (header, layers, tensors, operations);
     }
 
-    private static FileHeader Header(DiTWeights weights, DecoderTrace decoder, Compatibility compatibility, FilePlan plan, SectionList sections)
+    /// <summary>The header as it will be written.</summary>
+    public FileHeader Header { get; }
+
+    /// <summary>The model's layers, then the decoder's.</summary>
+    public IReadOnlyList<FileLayer> Layers { get; }
+
+    /// <summary>What the decoder works in.</summary>
+    public IReadOnlyList<FileTensor> Tensors { get; }
+
+    /// <summary>What the decoder does.</summary>
+    public IReadOnlyList<FileOperation> Operations { get; }
+
+    /// <summary>Lays a file out.</summary>
+    /// <param name="weights">The model; lives until the file is written.</param>
+    /// <param name="decoder">Its decoder, likewise.</param>
+    /// <param name="compatibility">Which published implementation the runtime agrees with.</param>
+    /// <param name="plan">What the file is planned for.</param>
+    public static WeightsFile Of(DiTWeights weights, DecoderTrace decoder, Compatibility compatibility, FilePlan plan)
     {
+        var sections = new SectionList(Unsafe.SizeOf<FileHeader>());
         var header = Model(weights.Config, compatibility) with
         {
             Magic = FileHeader.FileMagic,
@@ -67,11 +69,10 @@ internal static class WeightsWriter
         };
 
         // What describes the file comes first, so that opening it reads neighbouring pages. The layers' own table is full once they are added.
-        var layerCount = weights.Layers.Count() + decoder.Operations.Count(operation => operation is TracedConvolve or TracedProduct);
-        var layers = new FileLayer[layerCount];
+        var layers = new FileLayer[weights.Layers.Count() + decoder.Operations.Count(operation => operation is TracedConvolve or TracedProduct)];
         var tensors = decoder.FileTensors();
         var operations = new FileOperation[decoder.Operations.Count];
-        (header.LayerCount, header.TensorCount, header.OperationCount) = ((uint)layerCount, (uint)tensors.Length, (uint)operations.Length);
+        (header.LayerCount, header.TensorCount, header.OperationCount) = ((uint)layers.Length, (uint)tensors.Length, (uint)operations.Length);
         header.Layers = sections.Add(layers);
         header.Tensors = sections.Add(tensors);
         header.Operations = sections.Add(operations);
@@ -89,8 +90,22 @@ internal static class WeightsWriter
         OperationTable.Of(decoder.Operations, table, sections).CopyTo(operations, 0);
         table.Entries.ToArray().CopyTo(layers, 0);
         header.FileBytes = sections.FileBytes;
-        return header;
+        return new WeightsFile(sections, header, layers, tensors, operations);
     }
+
+    /// <summary>Writes the file.</summary>
+    /// <param name="path">Where to; it appears whole or not at all.</param>
+    /// <param name="progress">Told the fraction that is written.</param>
+    /// <param name="cancellation">Ends the writing; no file is left.</param>
+    /// <exception cref="InvalidFileException">A weight is not finite.</exception>
+    /// <exception cref="OutputException">The file cannot be written.</exception>
+    public void Write(string path, IProgress<double>? progress = null, CancellationToken cancellation = default) => AtomicFile.Write(path, stream =>
+    {
+        var header = Header;
+        stream.Write(MemoryMarshal.AsBytes(new ReadOnlySpan<FileHeader>(in header)));
+        var written = 0L;
+        _sections.Write(stream, bytes => progress?.Report((written += bytes) / (double)header.FileBytes), cancellation);
+    });
 
     /// <summary>The facts of a model, and of the published code that its reading follows.</summary>
     internal static FileHeader Model(DiTConfig config, Compatibility compatibility)
@@ -117,7 +132,7 @@ internal static class WeightsWriter
         };
     }
 
-    private static byte[] ClassNames(DiTWeights weights)
+    internal static byte[] ClassNames(DiTWeights weights)
     {
         if (weights.Labels.Count == 0) return [];
         var names = Enumerable.Range(0, weights.Config.ClassCount).Select(label => weights.Labels.NameOf(label) ?? string.Empty);
