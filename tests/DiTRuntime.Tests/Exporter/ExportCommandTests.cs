@@ -111,11 +111,11 @@ internal sealed class ExportCommandTests
     }
 
     [Test]
-    public void Limit_on_memory_makes_tables_and_tiles_smaller()
+    public void Limit_on_memory_makes_the_modulation_table_smaller()
     {
         using var folder = new TestFolder();
         var free = Memory(folder["free"]);
-        var limit = (long)(0.9 * free.GetProperty("memory_bytes").GetInt64());
+        var limit = free.GetProperty("memory_bytes").GetInt64() - 1;
         var fitted = Memory(folder["fitted"], "--max-memory", $"{limit}B");
         Assert.That(fitted.GetProperty("memory_bytes").GetInt64(), Is.LessThanOrEqualTo(limit));
         Assert.That(fitted.GetProperty("table_rows").GetInt32(), Is.LessThan(free.GetProperty("table_rows").GetInt32()));

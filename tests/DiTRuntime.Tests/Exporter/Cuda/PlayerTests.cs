@@ -6,8 +6,10 @@ using DiTRuntime.Imaging;
 using DiTRuntime.Models;
 using DiTRuntime.Sampling;
 using DiTRuntime.Tests.Checkpoints;
+using DiTRuntime.Tests.Cli;
 using DiTRuntime.Tests.Cuda;
 using DiTRuntime.Tests.Cuda.Engine;
+using DiTRuntime.Tests.Decoding;
 
 namespace DiTRuntime.Tests.Exporter.Cuda;
 
@@ -50,7 +52,9 @@ internal sealed class PlayerTests
     [Test]
     public void Images_of_a_tiny_autoencoder_are_the_engines()
     {
-        var source = new ExportSource("tiny", OpenTiny, TestFiles.ThirdParty("taesd/taesd_decoder.safetensors"));
+        var file = RawSafetensors.Empty();
+        foreach (var tensor in TinyAutoencoderTests.Tensors(4, hasPool: false)) file.Add(tensor.Name, tensor.Shape, tensor.Values);
+        var source = new ExportSource("tiny", () => DiTWeightsLoader.Load(TestFiles.Golden("tiny/official.safetensors"), new DiTLoadOptions { HeadCount = 2 }), file.Save(_folder["taesd.safetensors"]));
         AssertSameImages(source, new PlayedRun(2, "ddim", 1, 3, [5]));
     }
 
@@ -63,8 +67,6 @@ internal sealed class PlayerTests
         Assert.That((code, text), Is.EqualTo((4, text)));
         Assert.That(text, Does.Contain("GPU memory").And.Contain("9000000"));
     }
-
-    private static DiTWeights OpenTiny() => DiTWeightsLoader.Load(TestFiles.Golden("tiny/official.safetensors"), new DiTLoadOptions { HeadCount = 2 });
 
     private void AssertSameImages(ExportSource source, PlayedRun run, Func<ExportSettings, ExportSettings>? change = null)
     {
@@ -83,7 +85,8 @@ internal sealed class PlayerTests
         }
     }
 
-    private static (float[] Latent, byte[] Pixels)[] Draw(IDiTBackend backend, ExportSource source, PlayedRun run, Compatibility compatibility)
+    /// <summary>Draws with the C# engine.</summary>
+    internal static (float[] Latent, byte[] Pixels)[] Draw(IDiTBackend backend, ExportSource source, PlayedRun run, Compatibility compatibility)
     {
         using var model = new DiTModel(source.OpenWeights(), backend, compatibility);
         using var decoder = source.DecoderPath is { } path ? ImageDecoders.Open(path, backend) : new PixelDecoder(model.Config.InChannels);
