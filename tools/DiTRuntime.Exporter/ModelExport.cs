@@ -37,28 +37,16 @@ public static class ModelExport
         FolderWriter.Check(settings.OutputFolder, settings.Force);
         using var weights = source.OpenWeights();
         var run = ExportRun.Of(settings, weights.Config);
-        // On a GPU the limit is the player's, whose memory is another.
-        var isCuda = settings.Target == ExportTarget.Cuda;
-        using var planned = PlannedFile.Of(source, isCuda ? settings with { MaxMemoryBytes = null } : settings, weights, run);
+        using IWeightsExport planned = settings.Target == ExportTarget.Cuda ? new CudaWeights(source, settings, weights) : PlannedFile.Of(source, settings, weights, run);
         var contents = new FolderContents(source, settings, run, weights, planned.Decoder);
-        var (json, lines) = (MemoryReport.Json(planned.Memory), MemoryReport.Lines(planned.Memory));
+        EdgeMemoryPlan? memory = null;
         FolderWriter.Write(settings.OutputFolder, settings.Force, folder =>
         {
-            var markdown = MemoryReport.Markdown(planned.Memory);
-            if (isCuda)
-            {
-                var memory = CudaExport.Write(source, settings, folder, cancellation);
-                (json, lines, markdown) = (memory.Json(), memory.Lines(), memory.Markdown());
-            }
-            else
-            {
-                planned.File.Write(Path.Combine(folder, FolderWriter.WeightsName), Stage(progress, "weights"), cancellation);
-            }
-
+            memory = planned.Write(folder, Stage(progress, "weights"), cancellation);
             WriteGoldens(Path.Combine(folder, GoldenWriter.FileName), source, settings, planned.TileSide, weights, run, progress, cancellation);
-            contents.Write(folder, json, markdown);
+            contents.Write(folder, MemoryReport.Json(memory), MemoryReport.Markdown(memory));
         });
-        return new ExportResult(settings.OutputFolder, FilesOf(settings.OutputFolder), json, [.. lines]);
+        return new ExportResult(settings.OutputFolder, FilesOf(settings.OutputFolder), MemoryReport.Json(memory!), [.. MemoryReport.Lines(memory!)]);
     }
 
     /// <summary>The C# backend makes what `verify` compares with, on this machine's processor.</summary>

@@ -1,4 +1,3 @@
-using DiTRuntime.Backends;
 using DiTRuntime.Exporter.Decoding;
 using DiTRuntime.Exporter.Files;
 using DiTRuntime.Models;
@@ -59,11 +58,11 @@ internal sealed class DecoderTraceTests
         var layer = file.Layers[operation.Layer];
         var convolve = (TracedConvolve)trace.Operations[^1];
         var stored = convolve.Weight.ToArray();
-        Assert.That((layer.KernelSize, layer.Outputs, layer.Inputs, layer.Element), Is.EqualTo((3u, 3u, (uint)convolve.Weight.Inputs, FileElement.F32)));
-        var found = file.Values<float>(layer.Weight);
+        Assert.That((layer.KernelSize, layer.Outputs, layer.Inputs, layer.Element), Is.EqualTo((3u, 3u, (uint)convolve.Weight.Inputs, FileElement.F16)));
+        var found = file.Values<Half>(layer.Weight);
         for (var tap = 0; tap < 9; tap++)
             for (var i = 0; i < 3 * layer.Inputs; i++)
-                Assert.That(found[tap * 3 * layer.Inputs + i], Is.EqualTo(stored[i * 9 + tap]));
+                Assert.That((float)found[tap * 3 * layer.Inputs + i], Is.EqualTo(stored[i * 9 + tap]));
         Assert.That(file.Header.LayerCount, Is.EqualTo(weights.Layers.Count() + trace.Operations.Count(o => o is TracedConvolve or TracedProduct)));
     }
 

@@ -3,6 +3,7 @@ using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.RegularExpressions;
+using DiTRuntime.Backends;
 using DiTRuntime.Exporter.Files;
 using DiTRuntime.Tests.Checkpoints;
 using DiTRuntime.Tests.Cuda;
@@ -64,7 +65,7 @@ internal sealed partial class FileLayoutTests
     private static IEnumerable<string> Constants() =>
     [
         $"magic {FileHeader.FileMagic} {GoldenHeader.FileMagic}, version {FileHeader.FileVersion}, none {FileHeader.None}",
-        string.Join(' ', Values<FileTarget>(), Values<FileDecoder>(), Values<FileFormat>(), Values<FileElement>(), Values<Backends.Activation>(), Values<FileOperationKind>()),
+        string.Join(' ', Values<FileTarget>(), Values<FileDecoder>(), Values<FileFormat>(), Values<FileElement>(), Values<Activation>(), Values<FileOperationKind>()),
     ];
 
     private static string Values<T>()

@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using DiTRuntime.Checkpoints;
 using DiTRuntime.Exporter.Decoding;
 using DiTRuntime.Exporter.Files;
 using DiTRuntime.Models;

@@ -6,7 +6,7 @@ namespace DiTRuntime.Exporter.Folder;
 
 /// <summary>
 /// C sources as one file. What is included by <c>#include "name"</c> stands where it is included, a guarded header only the first time. A template that is
-/// included for several sets of instructions stands once, before everything else, and the file includes itself for it: readable at half the length. The
+/// included for several sets of instructions stands once, after everything else, and the file includes itself for it: half the length to read. The
 /// public header stays a file of its own, and of <c>#ifdef DIT_CUDA</c> only the branch of the target is left.
 /// </summary>
 /// <param name="read">The text of a source, or null where there is none of this name.</param>
@@ -43,20 +43,24 @@ internal sealed partial class Amalgamator(Func<string, string?> read, bool forCu
             return _text.ToString();
         }
 
-        _text.Append(CultureInfo.InvariantCulture, $"""
-            // One file, made of several. Templates, which are compiled once for each set of instructions, come first: this file includes itself for them
-            // ({PartSymbol} says which one is wanted). Begin to read after the last of them, at "{name}".
-
-            """);
+        // Templates are expanded first, because they say which headers they want, and stand last.
         foreach (var (template, number) in _templates)
         {
-            _text.Append(CultureInfo.InvariantCulture, $"\n#{(number == 1 ? "if" : "elif")} defined({PartSymbol}) && {PartSymbol} == {number}  // ======== {template} ========\n\n");
+            _text.Append(CultureInfo.InvariantCulture, $"\n#elif {PartSymbol} == {number}  // ======== {template} ========\n\n");
             Append(template, [], number);
         }
 
-        _text.Append(CultureInfo.InvariantCulture, $"\n#else  // ======== {name} ========\n\n");
+        var templates = _text.ToString();
+        _text.Clear();
+        _text.Append(CultureInfo.InvariantCulture, $"""
+            // One file, made of several. At its end stand templates, which are compiled once for each set of instructions: the file includes itself for them, and
+            // {PartSymbol} says which one is wanted.
+            #ifndef {PartSymbol}
+
+
+            """);
         Append(name, [], part: 0);
-        return _text.Append("\n#endif\n").ToString();
+        return _text.Append(templates).Append("\n#endif\n").ToString();
     }
 
     /// <summary>Sources that are included more than once and guard against nothing.</summary>

@@ -1,3 +1,4 @@
+using DiTRuntime.Exporter.Cuda;
 using DiTRuntime.Exporter.Files;
 
 namespace DiTRuntime.Exporter.Planning;
@@ -38,6 +39,11 @@ internal sealed record EdgeMemoryPlan
     /// <summary>Biases are readable for a panel past the last.</summary>
     private const long PaddingOutputs = 64;
 
+    /// <summary>The player, its lists of buffers and kernels, and what reads past the last argument.</summary>
+    private const long PlayerBytes = 8192;
+
+    private const string RequestPart = "noise, latents and pixels of a request", DecodingPart = "decoding";
+
     /// <summary>What a process takes that runs nothing: the program, the C library, stacks.</summary>
     private const long ProgramBytes = 2_000_000;
 
@@ -72,17 +78,15 @@ internal sealed record EdgeMemoryPlan
     public long LoadBytes => ProgramBytes + Held;
 
     /// <summary>While images are sampled: all weights but the decoder's have been read.</summary>
-    public long SamplingBytes => ProgramBytes + WeightBytes + Held + Math.Max(Part("conditioning"), Part("sampling"));
+    public long SamplingBytes => ProgramBytes + WeightBytes + Held + Parts.Where(part => part.Shared && part.Name != DecodingPart).Max(part => part.Bytes);
 
-    /// <summary>While images are decoded.</summary>
+    /// <summary>While images are decoded: what sampling took is not given back.</summary>
     public long DecodingBytes => ProgramBytes + WeightBytes + MemoryBytes + ImageBytes;
 
     /// <summary>The most that is resident at once, weights and program included.</summary>
     public long PeakBytes => Math.Max(SamplingBytes, DecodingBytes);
 
     private long Held => Parts.Where(part => !part.Shared).Sum(part => part.Bytes);
-
-    private long Part(string name) => Parts.First(part => part.Name == name).Bytes;
 
     /// <summary>Plans what a file makes the runtime hold.</summary>
     /// <param name="file">The file, laid out.</param>
@@ -103,17 +107,48 @@ internal sealed record EdgeMemoryPlan
             ImageBytes = h.MaxBatch * (pixels + latent * sizeof(float)),
             Parts =
             [
-                new("noise, latents and pixels of a request",
-                    ContextBytes + TrainingSteps * StepBytes + h.MaxBatch * (GeneratorBytes + 2 * latent * sizeof(float)) + pixels * sizeof(float) + 7 * BlockBytes),
+                new(RequestPart, RequestBytes(h.MaxBatch, latent, pixels)),
                 new("biases and codewords", file.Layers.Sum(LayerBytes) + file.Layers.Count * OpenLayerBytes + BlockBytes),
                 new("scratch of the threads", threads * ThreadScratch.BytesOf(h, file.Layers, file.Tensors, file.Operations) + 3 * BlockBytes),
                 new("latents and modulation of a batch", RunBytes(h, tableRows) + BlockBytes),
                 new("conditioning", Floats(tableRows, h.FrequencySize) + 3 * Floats(tableRows, h.HiddenSize), Shared: true),
                 new("sampling", PassBytes(h, file.Layers), Shared: true),
-                new("decoding", DecodingWork(h, file), Shared: true),
+                new(DecodingPart, DecodingWork(h, file), Shared: true),
             ],
         };
     }
+
+    /// <summary>Plans what the player holds on a GPU and on the host; the system may keep the weights' file mapped beside it.</summary>
+    /// <param name="h">The file's header; its length may be unknown yet.</param>
+    /// <param name="plan">What is played.</param>
+    public static EdgeMemoryPlan OfDevice(in FileHeader h, RecordedPlan plan)
+    {
+        long imageSide = (long)h.InputSize * h.Upscale, made = (long)h.TileSize * h.Upscale, latent = h.InChannels * (long)h.InputSize * h.InputSize, pixels = imageSide * imageSide * h.ImageChannels;
+        var tile = Math.Max(made * made * h.ImageChannels, (long)h.TileSize * h.TileSize * h.InChannels) + 2 * made;
+        // Beside a request's own: noise on its way, a tile, argument structs, what is copied at once.
+        var played = 2 * h.MaxBatch * latent * sizeof(float) + tile * sizeof(float) + plan.Arguments.Length + plan.StagingBytes + PlayerBytes;
+        return new EdgeMemoryPlan
+        {
+            WeightBytes = (long)h.FileBytes,
+            Batch = (int)h.MaxBatch,
+            TableRows = (int)h.TableRows,
+            TileSide = (int)h.TileSize,
+            Threads = 1,
+            ImageSide = (int)imageSide,
+            ImageBytes = h.MaxBatch * (pixels + latent * sizeof(float)),
+            Parts =
+            [
+                new("host memory", RequestBytes(h.MaxBatch, latent, pixels) + played),
+                new("weights and decoder on the GPU", plan.ResidentBytes),
+                .. plan.Shapes.Select((shape, i) => new MemoryPart(
+                    shape.Kind == PlanShapeKind.Pass ? "verification" : shape.Samples > shape.Images ? "guided batch" : "batch", plan.ShapeBytes(i), Shared: true)),
+            ],
+        };
+    }
+
+    /// <summary>The context, a plan's steps, generators, noise and latents of a batch, pixels of an image.</summary>
+    private static long RequestBytes(long batch, long latent, long pixels) =>
+        ContextBytes + TrainingSteps * StepBytes + batch * (GeneratorBytes + 2 * latent * sizeof(float)) + pixels * sizeof(float) + 7 * BlockBytes;
 
     private static long Round(long bytes) => (bytes + Alignment - 1) / Alignment * Alignment;
 

@@ -26,7 +26,7 @@ internal static class MemoryReport
     public static string Markdown(EdgeMemoryPlan plan)
     {
         var text = new StringBuilder();
-        text.Append(CultureInfo.InvariantCulture, $"Planned for images of {plan.ImageSide}x{plan.ImageSide}, {plan.Batch} at a time, {plan.Threads} threads:\n\n| | MB |\n|---|---|\n");
+        text.Append(CultureInfo.InvariantCulture, $"Planned for {Setting(plan)}:\n\n| | MB |\n|---|---|\n");
         text.Append(CultureInfo.InvariantCulture, $"| weights, mapped: the system drops and reads them again as it likes | {Megabytes(plan.WeightBytes)} |\n");
         foreach (var part in plan.Parts) text.Append(CultureInfo.InvariantCulture, $"| {part.Name}{(part.Shared ? " (one of these at a time)" : "")} | {Megabytes(part.Bytes)} |\n");
         text.Append(CultureInfo.InvariantCulture, $"| allocated beside the weights | {Megabytes(plan.MemoryBytes)} |\n| resident at most: loading {Megabytes(plan.LoadBytes)}, sampling {Megabytes(plan.SamplingBytes)}, decoding {Megabytes(plan.DecodingBytes)} | {Megabytes(plan.PeakBytes)} |\n");
@@ -37,13 +37,20 @@ internal static class MemoryReport
     /// <summary>The plan on lines, for a terminal.</summary>
     public static IEnumerable<string> Lines(EdgeMemoryPlan plan)
     {
-        yield return string.Create(CultureInfo.InvariantCulture, $"memory for {plan.ImageSide}x{plan.ImageSide}, batch {plan.Batch}, {plan.Threads} threads, tiles of {plan.TileSide}, {plan.TableRows} table rows:");
+        yield return string.Create(CultureInfo.InvariantCulture, $"memory for {Setting(plan)}, tiles of {plan.TileSide}:");
         yield return Line("weights, mapped", plan.WeightBytes);
         foreach (var part in plan.Parts) yield return Line(part.Name + (part.Shared ? " (one at a time)" : ""), part.Bytes);
         yield return Line("allocated beside the weights", plan.MemoryBytes);
         yield return Line("peak, loading", plan.LoadBytes);
         yield return Line("peak, sampling", plan.SamplingBytes);
         yield return Line("peak, decoding", plan.DecodingBytes);
+    }
+
+    /// <summary>What the plan depends on; a GPU's has no threads.</summary>
+    private static string Setting(EdgeMemoryPlan plan)
+    {
+        var images = string.Create(CultureInfo.InvariantCulture, $"images of {plan.ImageSide}x{plan.ImageSide}, {plan.Batch} at a time");
+        return plan.TableRows == 0 ? images : string.Create(CultureInfo.InvariantCulture, $"{images}, {plan.Threads} threads, {plan.TableRows} rows of modulation");
     }
 
     private static string Line(string name, long bytes) => $"  {name,-46}{Megabytes(bytes),10} MB";

@@ -1,6 +1,7 @@
 using System.Globalization;
 using DiTRuntime.Exporter.Decoding;
 using DiTRuntime.Exporter.Files;
+using DiTRuntime.Exporter.Folder;
 using DiTRuntime.Models;
 
 namespace DiTRuntime.Exporter.Planning;
@@ -13,7 +14,7 @@ public sealed class ExportMemoryException(string message) : DiTException(message
 }
 
 /// <summary>A weights file, laid out so that the runtime stays below a limit.</summary>
-internal sealed class PlannedFile : IDisposable
+internal sealed class PlannedFile : IWeightsExport
 {
     /// <summary>The modulation table is covered in windows of steps where all of them would take more.</summary>
     private const long TableBytes = 64L << 20;
@@ -31,10 +32,10 @@ internal sealed class PlannedFile : IDisposable
     /// <summary>What it makes the runtime hold.</summary>
     public EdgeMemoryPlan Memory { get; }
 
-    /// <summary>The decoder, for people; null for models that work on pixels.</summary>
+    /// <inheritdoc/>
     public string? Decoder => _decoder.Kind == FileDecoder.Pixels ? null : _decoder.Description;
 
-    /// <summary>Positions of a tile's side.</summary>
+    /// <inheritdoc/>
     public int TileSide => _decoder.TileSide;
 
     /// <summary>The fastest plan that stays below the limit.</summary>
@@ -71,6 +72,13 @@ internal sealed class PlannedFile : IDisposable
 
         throw new ExportMemoryException(string.Create(CultureInfo.InvariantCulture,
             $"--max-memory {settings.MaxMemoryBytes / 1e6:0.##}MB: at least {smallest!.MemoryBytes / 1e6:0.##} MB are needed beside the weights (tiles of {smallest.TileSide}, {smallest.TableRows} table rows, {smallest.Threads} threads); fewer --threads or a smaller --batch need less"));
+    }
+
+    /// <inheritdoc/>
+    public EdgeMemoryPlan Write(string folder, IProgress<double>? progress, CancellationToken cancellation)
+    {
+        File.Write(Path.Combine(folder, FolderWriter.WeightsName), progress, cancellation);
+        return Memory;
     }
 
     /// <inheritdoc/>

@@ -6,6 +6,7 @@ using DiTRuntime.Imaging;
 using DiTRuntime.Models;
 using DiTRuntime.Sampling;
 using DiTRuntime.Tests.Checkpoints;
+using DiTRuntime.Tests.Cli;
 using DiTRuntime.Tests.Cuda;
 using DiTRuntime.Tests.Cuda.Engine;
 using DiTRuntime.Tests.Decoding;

@@ -229,7 +229,7 @@ static void test_hostile_fields(core_file* f) {
         {&h->default_steps, 0, "default_steps"}, {&h->default_steps, 1001, "default_steps"}, {&h->table_rows, 3, "table_rows"}, {&h->table_rows, huge, "table_rows"},
         {&h->default_sampler, 2, "default_sampler"}, {&h->default_spacing, 3, "default_spacing"}, {&h->default_guidance, nan_bits, "default_guidance"},
         {&h->decoder_kind, 3, "decoder_kind"}, {&h->decoder_kind, 0, "pixels"}, {&h->tile_size, 0, "tile_size"}, {&h->tile_size, 5, "tile_size"},
-        {&h->tile_size, 2, "decoder_input"}, {&h->upscale, 0, "upscale"}, {&h->upscale, 1, "decoder_output"}, {&h->image_channels, 2, "image_channels"},
+        {&h->tile_size, 2, "tile_size"}, {&h->upscale, 0, "upscale"}, {&h->upscale, 1, "decoder_output"}, {&h->image_channels, 2, "image_channels"},
         {&h->image_channels, 1, "decoder_output"}, {&h->scaling_factor, 0, "scaling_factor"}, {&h->shift_factor, nan_bits, "shift_factor"},
         {&h->decoder_input, 9, "decoder_input"}, {&h->decoder_output, huge, "decoder_output"}, {&h->layer_count, 10, "layer_count"}, {&h->layer_count, 14, "section layers"},
         {&h->tensor_count, 4, "section tensors"}, {&h->tensor_count, huge, "tensor_count"}, {&h->operation_count, 7, "section operations"},

@@ -15,6 +15,7 @@
 
 #include "../memory.c"
 #include "../plan.c"
+#include "../tiles.c"
 #include "../decoder.c"
 
 static int failures;

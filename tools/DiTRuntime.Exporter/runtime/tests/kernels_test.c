@@ -212,6 +212,41 @@ static void close_codes(dit_rows* y) {
     free(y->codes.sums);
 }
 
+// ---- the fused multiply-add of the portable set ----
+
+static float any_float(void) {
+    uint32_t bits = (random_state = random_state * 1664525u + 1013904223u) >> 16;
+    bits = bits << 16 | (random_state = random_state * 1664525u + 1013904223u) >> 16;
+    // Half of them with few bits, for ties.
+    if (bits & 1) bits &= 0xffff0000u;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static void expect_fma(float a, float b, float c) {
+    float found = dit_fma(a, b, c), expected = fmaf(a, b, c);
+    if (memcmp(&found, &expected, sizeof found) == 0 || (found != found && expected != expected)) return;
+    printf("fma: %a * %a + %a is %a, not %a\n", (double)a, (double)b, (double)c, (double)expected, (double)found);
+    failures++;
+}
+
+// c of all sizes, and near −a·b, where most of the product cancels, or near half of its last bit.
+static void test_fma(void) {
+    for (int i = 0; i < 2000000; i++) {
+        float a = any_float(), b = any_float(), c = any_float();
+        int exponent = 0;
+        if (i % 4 == 1) c = -(a * b);
+        if (i % 4 == 2) c = a * b * ldexpf(1, i % 120 - 60);
+        if (i % 4 == 3 && isfinite(a * b)) frexpf(a * b, &exponent);
+        if (i % 4 == 3) c = ldexpf(c < 0 ? -1.0f : 1.0f, exponent + i % 64 - 32);
+        expect_fma(a, b, c);
+        if (failures) return;
+    }
+    // A subnormal and a little less than half of its last bit.
+    expect_fma(0x1.00001p-75f, 0x1.ffffep-76f, 0x400001p-149f);
+}
+
 // ---- the operations, one shape each ----
 
 // The sets, the portable one first; it is what the others are compared with.
@@ -454,6 +489,7 @@ static void find_sets(void) {
 int main(void) {
     header.patch_size = header.head_count = header.input_size = header.hidden_size = 1;
     find_sets();
+    test_fma();
 
     static const int32_t widths[] = {1, 3, 4, 7, 15, 16, 17, 31, 33, 48, 63, 129, 384};
     for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
