@@ -1,4 +1,3 @@
-using DiTRuntime.Exporter.Cuda;
 using DiTRuntime.Exporter.Files;
 
 namespace DiTRuntime.Exporter.Planning;
@@ -19,7 +18,7 @@ internal readonly record struct MemoryPart(string Name, long Bytes, bool Shared 
 /// run = table [depth, R, 6H] and [R, 2H], latents; conditioning = [R, F + 3H]; sampling = tokens [B, T, H], qkv [B, T, 3H], patches, prediction, what layers
 /// read [B, T, H] and [B, T, M]; decoding = the tensors of a tile. Every buffer is rounded up to 64 bytes.
 /// </remarks>
-internal sealed record EdgeMemoryPlan
+internal sealed partial record EdgeMemoryPlan : IMemoryPlan
 {
     /// <summary>Every buffer begins at a cache line.</summary>
     private const long Alignment = 64;
@@ -38,9 +37,6 @@ internal sealed record EdgeMemoryPlan
 
     /// <summary>Biases are readable for a panel past the last.</summary>
     private const long PaddingOutputs = 64;
-
-    /// <summary>The player, its lists of buffers and kernels, and what reads past the last argument.</summary>
-    private const long PlayerBytes = 8192;
 
     private const string RequestPart = "noise, latents and pixels of a request", DecodingPart = "decoding";
 
@@ -114,34 +110,6 @@ internal sealed record EdgeMemoryPlan
                 new("conditioning", Floats(tableRows, h.FrequencySize) + 3 * Floats(tableRows, h.HiddenSize), Shared: true),
                 new("sampling", PassBytes(h, file.Layers), Shared: true),
                 new(DecodingPart, DecodingWork(h, file), Shared: true),
-            ],
-        };
-    }
-
-    /// <summary>Plans what the player holds on a GPU and on the host; the system may keep the weights' file mapped beside it.</summary>
-    /// <param name="h">The file's header; its length may be unknown yet.</param>
-    /// <param name="plan">What is played.</param>
-    public static EdgeMemoryPlan OfDevice(in FileHeader h, RecordedPlan plan)
-    {
-        long imageSide = (long)h.InputSize * h.Upscale, made = (long)h.TileSize * h.Upscale, latent = h.InChannels * (long)h.InputSize * h.InputSize, pixels = imageSide * imageSide * h.ImageChannels;
-        var tile = Math.Max(made * made * h.ImageChannels, (long)h.TileSize * h.TileSize * h.InChannels) + 2 * made;
-        // Beside a request's own: noise on its way, a tile, argument structs, what is copied at once.
-        var played = 2 * h.MaxBatch * latent * sizeof(float) + tile * sizeof(float) + plan.Arguments.Length + plan.StagingBytes + PlayerBytes;
-        return new EdgeMemoryPlan
-        {
-            WeightBytes = (long)h.FileBytes,
-            Batch = (int)h.MaxBatch,
-            TableRows = (int)h.TableRows,
-            TileSide = (int)h.TileSize,
-            Threads = 1,
-            ImageSide = (int)imageSide,
-            ImageBytes = h.MaxBatch * (pixels + latent * sizeof(float)),
-            Parts =
-            [
-                new("host memory", RequestBytes(h.MaxBatch, latent, pixels) + played),
-                new("weights and decoder on the GPU", plan.ResidentBytes),
-                .. plan.Shapes.Select((shape, i) => new MemoryPart(
-                    shape.Kind == PlanShapeKind.Pass ? "verification" : shape.Samples > shape.Images ? "guided batch" : "batch", plan.ShapeBytes(i), Shared: true)),
             ],
         };
     }

@@ -5,6 +5,7 @@
 #define ISA_NAME(name) dit_##name##_avx2
 #define ISA_FN static ISA_TARGET
 #define ISA_INLINE static inline __attribute__((always_inline)) ISA_TARGET
+#define ISA_MANY ISA_INLINE
 #define TILE_ROWS 4
 #define VF_LANES 8
 #define vf __m256

@@ -5,6 +5,7 @@
 #define ISA_NAME(name) dit_##name##_avx512
 #define ISA_FN static ISA_TARGET
 #define ISA_INLINE static inline __attribute__((always_inline)) ISA_TARGET
+#define ISA_MANY ISA_INLINE
 #define TILE_ROWS 8
 #define VF_LANES 16
 #define vf __m512

@@ -3,6 +3,7 @@
 #undef ISA_NAME
 #undef ISA_FN
 #undef ISA_INLINE
+#undef ISA_MANY
 #undef ISA_NEON
 #undef TILE_ROWS
 #undef PANEL_WIDTH

@@ -5,6 +5,7 @@
 #define ISA_FN static
 #define ISA_INLINE static inline __attribute__((always_inline))
 #define ISA_NEON
+#define ISA_MANY ISA_INLINE
 #define TILE_ROWS 8
 #define VF_LANES 4
 #define vf float32x4_t

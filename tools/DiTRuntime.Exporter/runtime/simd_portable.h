@@ -3,6 +3,7 @@
 // What every simd_*.h defines, and simd_end.h takes back:
 //   ISA_NAME(x)  x with the set's name                ISA_FN      a function for these instructions
 //   ISA_INLINE   a helper, always inlined             TILE_ROWS   rows of a tile of the panel product
+//   ISA_MANY     a helper of many operations on vectors: inlined but here, where each is many instructions
 //   vf           VF_LANES floats; every operation is the IEEE operation per lane, so that all sets give the same bits
 //   vi           as many int32
 // vf_min and vf_max are a < b ? a : b and a > b ? a : b. vf_scale_pow2(v, s) multiplies by 2^n, n in the low bits of s's mantissa.
@@ -80,6 +81,7 @@ DIT_INLINE dit_vf4 dit_vf4_scale_pow2(dit_vf4 value, dit_vf4 shifted) {
 #define ISA_NAME(name) dit_##name##_portable
 #define ISA_FN static
 #define ISA_INLINE static inline __attribute__((always_inline))
+#define ISA_MANY static
 #define TILE_ROWS 4
 #define VF_LANES 4
 #define vf dit_vf4

@@ -54,8 +54,8 @@ typedef struct dit_tiling {
 
 // A latent value from the model's space to the network's.
 static float dit_to_network(const dit_file_header* h, float value) {
-    // The tiny autoencoders squash the latent into three standard deviations.
-    if (h->decoder_kind == DIT_DECODER_TINY) return 3 * tanhf(value / h->scaling_factor / 3);
+    // The tiny autoencoders squash the latent into three standard deviations. In double precision and rounded once: the same in every C library.
+    if (h->decoder_kind == DIT_DECODER_TINY) return 3 * (float)tanh(value / h->scaling_factor / 3);
     return value / h->scaling_factor + h->shift_factor;
 }
 

@@ -37,9 +37,7 @@ internal static class Player
     {
         var settings = new ExportSettings { Target = ExportTarget.Cuda, OutputFolder = folder.Root, Architectures = [architecture], Steps = 2 };
         var cache = new KernelCache(Path.Combine(TestFiles.Root, ".build/kernel-cache"));
-        using var opened = source.OpenWeights();
-        using var weights = new CudaWeights(source, change?.Invoke(settings) ?? settings, opened, compiler ?? ((target, owned) => target.OpenCompiler(owned, cache)));
-        weights.Write(folder.Root, null, CancellationToken.None);
+        new CudaExport(source, change?.Invoke(settings) ?? settings, compiler ?? ((target, owned) => target.OpenCompiler(owned, cache))).Write(folder["weights.dit"], CancellationToken.None);
         return folder["weights.dit"];
     }
 

@@ -98,10 +98,17 @@ static void test_decoder(uint32_t side, uint32_t tile) {
     check(context.allocated == 0, "memory is left", (int)side, (int)tile);
 }
 
+// A value whose hyperbolic tangent in single precision would be another.
+static void test_squashing(void) {
+    const dit_file_header header = {.decoder_kind = DIT_DECODER_TINY, .scaling_factor = 1};
+    check(dit_to_network(&header, 0x1.815362p-1f) == 0x1.7970e6p-1f, "a latent is not squashed as by the exporter", 0, 0);
+}
+
 int main(void) {
     for (int32_t length = 1; length <= 40; length++)
         for (int32_t largest = 4; largest <= 20; largest++) test_axis(length, largest, 1 + length % 3);
     test_axis(128, 64, 8);
+    test_squashing();
     test_decoder(8, 8);
     test_decoder(13, 5);
     test_decoder(32, 8);
