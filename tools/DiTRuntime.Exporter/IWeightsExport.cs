@@ -8,7 +8,7 @@ internal interface IWeightsExport : IDisposable
     /// <summary>The decoder, for people; null for models that work on pixels.</summary>
     string? Decoder { get; }
 
-    /// <summary>Positions that the decoder takes at once.</summary>
+    /// <summary>Positions that the decoder takes at once; settled once the weights are written.</summary>
     int TileSide { get; }
 
     /// <summary>Writes weights.dit.</summary>
@@ -17,5 +17,5 @@ internal interface IWeightsExport : IDisposable
     /// <param name="cancellation">Ends the writing.</param>
     /// <returns>What the export holds in memory when it runs.</returns>
     /// <exception cref="ExportMemoryException">That is more than the limit.</exception>
-    EdgeMemoryPlan Write(string folder, IProgress<double>? progress, CancellationToken cancellation);
+    IMemoryPlan Write(string folder, IProgress<double>? progress, CancellationToken cancellation);
 }

@@ -39,14 +39,14 @@ public static class ModelExport
         var run = ExportRun.Of(settings, weights.Config);
         using IWeightsExport planned = settings.Target == ExportTarget.Cuda ? new CudaWeights(source, settings, weights) : PlannedFile.Of(source, settings, weights, run);
         var contents = new FolderContents(source, settings, run, weights, planned.Decoder);
-        EdgeMemoryPlan? memory = null;
+        IMemoryPlan? memory = null;
         FolderWriter.Write(settings.OutputFolder, settings.Force, folder =>
         {
             memory = planned.Write(folder, Stage(progress, "weights"), cancellation);
             WriteGoldens(Path.Combine(folder, GoldenWriter.FileName), source, settings, planned.TileSide, weights, run, progress, cancellation);
-            contents.Write(folder, MemoryReport.Json(memory), MemoryReport.Markdown(memory));
+            contents.Write(folder, memory.Json(), memory.Markdown());
         });
-        return new ExportResult(settings.OutputFolder, FilesOf(settings.OutputFolder), MemoryReport.Json(memory!), [.. MemoryReport.Lines(memory!)]);
+        return new ExportResult(settings.OutputFolder, FilesOf(settings.OutputFolder), memory!.Json(), [.. memory.Lines()]);
     }
 
     /// <summary>The C# backend makes what `verify` compares with, on this machine's processor.</summary>
@@ -55,7 +55,7 @@ public static class ModelExport
     {
         using var backend = CpuBackend.Create(new CpuOptions());
         var golden = new GoldenRun(source, settings, tileSide).Execute(backend, Stage(progress, "golden vectors"), cancellation);
-        GoldenWriter.Write(path, golden, run, weights);
+        GoldenWriter.Write(path, golden, run, weights, settings.Target == ExportTarget.Cuda);
     }
 
     private static (string Name, long Bytes)[] FilesOf(string folder) =>

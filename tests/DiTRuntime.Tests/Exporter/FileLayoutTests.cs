@@ -44,7 +44,8 @@ internal sealed partial class FileLayoutTests
         Assert.That(text.Split('\n', StringSplitOptions.RemoveEmptyEntries), Is.EqualTo(s_mirrors.SelectMany(Expected).Concat(Constants())));
     }
 
-    private static IEnumerable<string> Expected((string C, Type Type) mirror)
+    /// <summary>A struct's size and the places of its fields, as <see cref="Printing"/> prints what the compiler makes of it.</summary>
+    internal static IEnumerable<string> Expected((string C, Type Type) mirror)
     {
         yield return $"{mirror.C}: {RuntimeHelpers.SizeOf(mirror.Type.TypeHandle)} bytes";
         var (offset, alignment) = (0, 1);
@@ -82,13 +83,7 @@ internal sealed partial class FileLayoutTests
             int main(void) {
 
             """);
-        foreach (var (c, type) in s_mirrors)
-        {
-            text.Append(CultureInfo.InvariantCulture, $"printf(\"{c}: %zu bytes\\n\", sizeof({c}));\n");
-            foreach (var field in Fields(type)) text.Append(CultureInfo.InvariantCulture, $"FIELD({c}, {Snake(field.Name)});\n");
-        }
-
-        return text.Append("""
+        return text.Append(Printing(s_mirrors)).Append("""
             printf("magic %llu %llu, version %u, none %u\n", magic(DIT_FILE_MAGIC), magic(DIT_GOLDEN_MAGIC), DIT_FILE_VERSION, DIT_NONE);
             printf("%d %d %d %d %d ", DIT_TARGET_C, DIT_TARGET_CUDA, DIT_DECODER_PIXELS, DIT_DECODER_KL, DIT_DECODER_TINY);
             printf("%d %d %d %d ", DIT_FORMAT_DENSE, DIT_FORMAT_GROUP, DIT_FORMAT_CODEBOOK, DIT_FORMAT_PRODUCT);
@@ -101,11 +96,22 @@ internal sealed partial class FileLayoutTests
             """).ToString();
     }
 
-    private static int Alignment(Type type) =>
-        type == typeof(FileName) ? 1
-        : type == typeof(FileSection) ? sizeof(ulong)
-        : type == typeof(Pair) ? sizeof(int)
-        : RuntimeHelpers.SizeOf(type.TypeHandle);
+    /// <summary>C statements that print them; the program defines FIELD.</summary>
+    internal static string Printing(IEnumerable<(string C, Type Type)> mirrors)
+    {
+        var text = new StringBuilder();
+        foreach (var (c, type) in mirrors)
+        {
+            text.Append(CultureInfo.InvariantCulture, $"printf(\"{c}: %zu bytes\\n\", sizeof({c}));\n");
+            foreach (var field in Fields(type)) text.Append(CultureInfo.InvariantCulture, $"FIELD({c}, {Snake(field.Name)});\n");
+        }
+
+        return text.ToString();
+    }
+
+    private static int Alignment(Type type) => type.IsPrimitive || type.IsEnum
+        ? RuntimeHelpers.SizeOf(type.TypeHandle)
+        : type.GetFields(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic).Max(field => Alignment(field.FieldType));
 
     private static IEnumerable<FieldInfo> Fields(Type type) => type.GetFields(BindingFlags.Instance | BindingFlags.Public).OrderBy(field => field.MetadataToken);
 

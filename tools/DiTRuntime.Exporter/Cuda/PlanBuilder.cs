@@ -41,14 +41,17 @@ internal sealed class PlanBuilder(PlanningDevice memory, RecordingDevice device,
     {
         var (inputStride, outputStride) = (CudaTensor.AlignedWidth(decoder.LatentChannels), CudaTensor.AlignedWidth(decoder.ImageChannels));
         var positions = (long)tileSide * tileSide;
-        var input = commands.OfType<RecordedUpload>().First().Destination;
-        var output = commands.OfType<RecordedDownload>().First().Source;
+        // A device without data copies none.
+        var input = commands.OfType<RecordedUpload>().FirstOrDefault()?.Destination;
+        var output = commands.OfType<RecordedDownload>().FirstOrDefault()?.Source;
         _decoder = new RecordedDecoder(
             AddCommands(-1, commands),
-            Place(-1, input, positions * inputStride * sizeof(ushort)),
+            PlaceOr(input, positions * inputStride * sizeof(ushort)),
             inputStride,
-            Place(-1, output, positions * decoder.UpscaleFactor * decoder.UpscaleFactor * outputStride * sizeof(ushort)),
+            PlaceOr(output, positions * decoder.UpscaleFactor * decoder.UpscaleFactor * outputStride * sizeof(ushort)),
             outputStride);
+
+        PlanPlace PlaceOr(RecordedPlace? place, long byteCount) => place is { } known ? Place(-1, known, byteCount) : PlanPlace.None with { Bytes = (ulong)byteCount };
     }
 
     /// <summary>The plan.</summary>
@@ -86,6 +89,7 @@ internal sealed class PlanBuilder(PlanningDevice memory, RecordingDevice device,
 
     private ReadOnlyMemory<byte> Contents(int buffer)
     {
+        if (!memory.HoldsData) return default;
         var bytes = memory.Contents(buffer);
         return _written.Contains(buffer) || !bytes.Span.ContainsAnyExcept((byte)0) ? default : bytes;
     }

@@ -21,10 +21,11 @@ internal sealed class PlanRecorder : IDisposable
     /// <param name="compatibility">Which published implementation to agree with.</param>
     /// <param name="tileSide">Positions of a side that the decoder takes at once.</param>
     /// <param name="device">What it is recorded for.</param>
-    public PlanRecorder(ExportSource source, Compatibility compatibility, int tileSide, GpuProperties device)
+    /// <param name="holdsData">Whether the buffers' contents are wanted, not their sizes alone.</param>
+    public PlanRecorder(ExportSource source, Compatibility compatibility, int tileSide, GpuProperties device, bool holdsData = true)
     {
         _tileSide = tileSide;
-        _memory = new PlanningDevice(device, holdsData: true);
+        _memory = new PlanningDevice(device, holdsData);
         try
         {
             _device = _owned.Add(new RecordingDevice(_memory));

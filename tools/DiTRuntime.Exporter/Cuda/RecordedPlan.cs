@@ -32,6 +32,10 @@ internal sealed class RecordedPlan
     /// <summary>Device memory that the largest shape holds beside that.</summary>
     public long LargestShapeBytes => Enumerable.Range(0, Shapes.Count).Max(shape => ShapeBytes(shape));
 
+    /// <summary>The most that is copied between the host and the device at once.</summary>
+    public long StagingBytes => (long)Shapes.SelectMany(shape => new[] { shape.Timesteps, shape.RowOfSample, shape.Updates, shape.Latents, shape.Tokens })
+        .Append(Decoder.Input).Append(Decoder.Output).Max(place => place.Bytes);
+
     /// <summary>Bytes of the buffers that only one shape uses; null: of those that stay.</summary>
     public long ShapeBytes(int? shape) => Buffers.Where(buffer => buffer.Shape == shape).Sum(buffer => buffer.ByteCount);
 }
@@ -59,8 +63,3 @@ internal readonly record struct RecordedDecoder(PlanRange Commands, PlanPlace In
     /// <summary>Pixels need none.</summary>
     public static RecordedDecoder None => new(default, PlanPlace.None, 0, PlanPlace.None, 0);
 }
-
-/// <summary>Device memory of an export.</summary>
-/// <param name="Resident">Held as long as a context.</param>
-/// <param name="Shape">What the largest batch shape holds beside that.</param>
-internal readonly record struct DeviceBytes(long Resident, long Shape);

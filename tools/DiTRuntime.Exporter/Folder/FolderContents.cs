@@ -93,7 +93,7 @@ internal sealed class FolderContents(ExportSource source, ExportSettings setting
         var config = weights.Config;
         var formats = weights.Layers.Select(layer => layer.LayerFormat).Where(format => format.Weights is not null).Select(format => format.ToString()).Distinct().ToArray();
         var form = formats.Length == 0 ? "not quantized" : $"quantized ({string.Join(", ", formats.Take(4))}{(formats.Length > 4 ? ", ..." : "")})";
-        return $"{DiTConfigs.NameOf(config)}, {config.ClassCount} classes, {form}; {decoder ?? "works on pixels"}. Exported by DiTRuntime; draws the images that `dit generate --backend cpu` draws, bit for bit.";
+        return $"{DiTConfigs.NameOf(config)}, {config.ClassCount} classes, {form}; {decoder ?? "works on pixels"}. Exported by DiTRuntime; draws the images that `dit generate --backend {(settings.Target == ExportTarget.Cuda ? "cuda" : "cpu")}` draws, bit for bit.";
     }
 
     private JsonObject Config() => new()

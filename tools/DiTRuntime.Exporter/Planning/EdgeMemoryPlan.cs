@@ -18,7 +18,7 @@ internal readonly record struct MemoryPart(string Name, long Bytes, bool Shared 
 /// run = table [depth, R, 6H] and [R, 2H], latents; conditioning = [R, F + 3H]; sampling = tokens [B, T, H], qkv [B, T, 3H], patches, prediction, what layers
 /// read [B, T, H] and [B, T, M]; decoding = the tensors of a tile. Every buffer is rounded up to 64 bytes.
 /// </remarks>
-internal sealed record EdgeMemoryPlan
+internal sealed partial record EdgeMemoryPlan : IMemoryPlan
 {
     /// <summary>Every buffer begins at a cache line.</summary>
     private const long Alignment = 64;
@@ -110,35 +110,6 @@ internal sealed record EdgeMemoryPlan
                 new("conditioning", Floats(tableRows, h.FrequencySize) + 3 * Floats(tableRows, h.HiddenSize), Shared: true),
                 new("sampling", PassBytes(h, file.Layers), Shared: true),
                 new(DecodingPart, DecodingWork(h, file), Shared: true),
-            ],
-        };
-    }
-
-    /// <summary>Plans what an export for a GPU holds there and on the host; the system may keep the weights' file mapped beside it.</summary>
-    /// <param name="weightBytes">Bytes of the weights' file.</param>
-    /// <param name="batch">Images sampled together.</param>
-    /// <param name="tileSide">Positions that the decoder takes at once.</param>
-    /// <param name="device">Bytes on the device.</param>
-    /// <param name="latent">Values of a latent.</param>
-    /// <param name="imageSide">Side of an image.</param>
-    /// <param name="channels">Channels of an image.</param>
-    public static EdgeMemoryPlan OfDevice(long weightBytes, int batch, int tileSide, Cuda.DeviceBytes device, long latent, int imageSide, int channels)
-    {
-        var pixels = (long)imageSide * imageSide * channels;
-        return new EdgeMemoryPlan
-        {
-            WeightBytes = weightBytes,
-            Batch = batch,
-            TableRows = 0,
-            TileSide = tileSide,
-            Threads = 1,
-            ImageSide = imageSide,
-            ImageBytes = batch * (pixels + latent * sizeof(float)),
-            Parts =
-            [
-                new(RequestPart, RequestBytes(batch, latent, pixels)),
-                new("device: weights, decoder and what every batch uses", device.Resident),
-                new("device: the largest batch", device.Shape, Shared: true),
             ],
         };
     }

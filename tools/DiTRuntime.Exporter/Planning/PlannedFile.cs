@@ -75,7 +75,7 @@ internal sealed class PlannedFile : IWeightsExport
     }
 
     /// <inheritdoc/>
-    public EdgeMemoryPlan Write(string folder, IProgress<double>? progress, CancellationToken cancellation)
+    public IMemoryPlan Write(string folder, IProgress<double>? progress, CancellationToken cancellation)
     {
         File.Write(Path.Combine(folder, FolderWriter.WeightsName), progress, cancellation);
         return Memory;

@@ -1,5 +1,8 @@
 // The engine "cuda": plays a plan. One batch shape's buffers are held at a time, beside those that every shape uses; the step is recorded as a
 // graph the first time and replayed. The host is at most two steps ahead of the device.
+#include "cuda_plan.h"
+#include "internal.h"
+
 #ifdef DIT_EMULATED
 #include "cuda_emulator.h"
 #else
@@ -16,8 +19,9 @@ typedef struct dit_cuda {
     dit_gpu_kernel* kernels;
     uint64_t* addresses;  // of buffers; 0: not held
     uint8_t* arguments;   // as in the file, with the pointers of what is held
-    uint8_t* host;        // host_bytes: what is copied, one thing at a time
-    uint64_t host_bytes, device_bytes, resident_bytes;
+    uint8_t* host;        // dit_host_bytes(): what is copied, one thing at a time
+    uint64_t device_bytes, resident_bytes, pinned_bytes;
+    uint64_t memory_bytes;  // of all, with the largest shape's buffers
     float *tile, *shares;   // of the decoder: one tile's latents, then its pixels; shares of rows, then of columns
     float* noise[DIT_GPU_MARKS];  // page-locked, [images, C, S, S] each
     uint32_t shape;         // whose buffers are held, or DIT_NONE
@@ -344,7 +348,8 @@ static dit_status dit_cuda_find_plan(dit_context* c, const dit_plan** found) {
     for (uint64_t i = 0; i < count; i++)
         if (dit_gpu_runs(&s->gpu, &plans[i]) && (!*found || plans[i].architecture > (*found)->architecture)) *found = &plans[i];
     if (*found) return DIT_OK;
-    if (plans[0].architecture == 0) return dit_fail(c, DIT_UNSUPPORTED, "%s is sm_%u; the export is for the emulator", s->gpu.name, s->gpu.architecture);
+    if (plans[0].architecture == 0) return dit_fail(c, DIT_UNSUPPORTED, "%s is sm_%u; the export is for the emulated device", s->gpu.name, s->gpu.architecture);
+    if (s->gpu.architecture == 0) return dit_fail(c, DIT_UNSUPPORTED, "this is the emulated device; the export is for sm_%u", plans[0].architecture);
     return dit_fail(c, DIT_UNSUPPORTED, "%s is sm_%u; the export is for sm_%u%s%s", s->gpu.name, s->gpu.architecture, plans[0].architecture, plans[0].is_specific ? "a" : "",
                     count > 1 ? " and others" : "");
 }
@@ -366,19 +371,20 @@ static dit_status dit_cuda_allocate_host(dit_context* c) {
     const dit_file_header* h = c->header;
     uint64_t made = (uint64_t)h->tile_size * h->upscale, noise_bytes = 0;
     for (uint32_t i = 0; i < plan->shape_count; i++) noise_bytes = dit_most(noise_bytes, s->plan.shapes[i].noise.bytes / 2);
-    s->host_bytes = dit_host_bytes(&s->plan);
     s->kernels = dit_allocate(c, plan->kernel_count * sizeof *s->kernels);
     s->addresses = dit_allocate(c, plan->buffer_count * sizeof *s->addresses);
     s->arguments = dit_allocate(c, plan->arguments.bytes + DIT_ARGUMENT_SLACK);
-    s->host = dit_allocate(c, s->host_bytes);
+    s->host = dit_allocate(c, dit_host_bytes(&s->plan));
     if (!s->kernels || !s->addresses || !s->arguments || !s->host) return dit_fail(c, DIT_OUT_OF_MEMORY, "no memory to play the plan in");
     s->tile = dit_allocate(c, dit_most(made * made * h->image_channels, (uint64_t)h->tile_size * h->tile_size * h->in_channels) * sizeof(float));
     s->shares = dit_allocate(c, 2 * made * sizeof(float));
     if (!s->tile || !s->shares) return dit_fail(c, DIT_OUT_OF_MEMORY, "no memory for the decoder's tiles");
     memcpy(s->arguments, c->file + plan->arguments.offset, (size_t)plan->arguments.bytes);
     for (int i = 0; i < DIT_GPU_MARKS; i++) {
-        dit_status status = dit_gpu_allocate_pinned(c, &s->gpu, noise_bytes, (void**)&s->noise[i]);
-        if (status) return status;
+        void* pinned = NULL;
+        DIT_TRY(dit_gpu_allocate_pinned(c, &s->gpu, noise_bytes, &pinned));
+        s->noise[i] = pinned;
+        s->pinned_bytes += noise_bytes;
     }
     return DIT_OK;
 }
@@ -411,10 +417,9 @@ static dit_status dit_cuda_start(dit_context* c) {
     return dit_cuda_use_shape(c, dit_largest_shape(&s->plan));
 }
 
-static void dit_cuda_close(dit_context* c) {
+// The GPU's context is current.
+static void dit_cuda_stop(dit_context* c) {
     dit_cuda* s = dit_cuda_of(c);
-    if (!s) return;
-    dit_gpu_enter(&s->gpu);
     if (s->addresses) {
         dit_gpu_wait(c, &s->gpu);
         dit_gpu_forget(&s->gpu);
@@ -424,7 +429,15 @@ static void dit_cuda_close(dit_context* c) {
     for (uint32_t i = 0; s->kernels && i < s->plan.plan->kernel_count; i++) dit_gpu_unload(&s->gpu, &s->kernels[i]);
     for (int i = 0; i < DIT_GPU_MARKS; i++)
         if (s->noise[i]) dit_gpu_free_pinned(&s->gpu, s->noise[i]);
-    dit_gpu_leave(&s->gpu);
+    dit_gpu_stop(&s->gpu);
+}
+
+static void dit_cuda_close(dit_context* c) {
+    dit_cuda* s = dit_cuda_of(c);
+    if (dit_gpu_is_started(&s->gpu) && dit_gpu_enter(c, &s->gpu) == DIT_OK) {
+        dit_cuda_stop(c);
+        dit_gpu_leave(&s->gpu);
+    }
     dit_gpu_close(&s->gpu);
     void* const blocks[] = {s->kernels, s->addresses, s->arguments, s->host, s->tile, s->shares, s};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) dit_release(c, blocks[i]);
@@ -439,44 +452,43 @@ static dit_status dit_cuda_left(dit_context* c, dit_status status) {
 }
 
 static dit_status dit_cuda_begin(dit_context* c, const dit_batch* batch) {
-    dit_gpu_enter(&dit_cuda_of(c)->gpu);
+    DIT_TRY(dit_gpu_enter(c, &dit_cuda_of(c)->gpu));
     return dit_cuda_left(c, dit_cuda_prepare(c, batch));
 }
 
 static dit_status dit_cuda_step(dit_context* c, uint32_t step, const float* noise) {
-    dit_gpu_enter(&dit_cuda_of(c)->gpu);
+    DIT_TRY(dit_gpu_enter(c, &dit_cuda_of(c)->gpu));
     return dit_cuda_left(c, dit_cuda_take_step(c, step, noise));
 }
 
 static dit_status dit_cuda_read(dit_context* c, float* latents) {
     dit_cuda* s = dit_cuda_of(c);
-    dit_gpu_enter(&s->gpu);
+    DIT_TRY(dit_gpu_enter(c, &s->gpu));
     return dit_cuda_left(c, dit_cuda_get(c, &dit_cuda_shape(s)->latents, latents, (uint64_t)s->batch->images * dit_latent_count(c->header) * 4));
 }
 
 static dit_status dit_cuda_decode(dit_context* c, const float* latent, float* pixels) {
-    dit_gpu_enter(&dit_cuda_of(c)->gpu);
+    DIT_TRY(dit_gpu_enter(c, &dit_cuda_of(c)->gpu));
     return dit_cuda_left(c, dit_cuda_decode_image(c, latent, pixels));
 }
 
 static dit_status dit_cuda_pass(dit_context* c, const dit_golden_header* golden, const float* latents, float* stages, float* prediction) {
-    dit_gpu_enter(&dit_cuda_of(c)->gpu);
+    DIT_TRY(dit_gpu_enter(c, &dit_cuda_of(c)->gpu));
     return dit_cuda_left(c, dit_cuda_show(c, golden, latents, stages, prediction));
 }
 
 static const char* dit_cuda_describe(const dit_context* c) { return dit_cuda_of(c)->description; }
 
 static uint64_t dit_cuda_memory_bytes(const dit_context* c) {
-    const dit_cuda* s = dit_cuda_of(c);
-    return s->resident_bytes + dit_shape_bytes(&s->plan, dit_largest_shape(&s->plan)) + s->host_bytes;
+    return dit_cuda_of(c)->memory_bytes;
 }
 
 static const char* dit_cuda_memory_part(const dit_context* c, uint32_t index, uint64_t* bytes, int* shared) {
     static const char* const names[] = {"batch", "guided batch", "verification"};
     const dit_cuda* s = dit_cuda_of(c);
     *shared = index > 1;
-    *bytes = index == 0 ? s->host_bytes : s->resident_bytes;
-    if (index < 2) return index == 0 ? "copies to and from the GPU" : "weights and decoder on the GPU";
+    *bytes = index == 0 ? s->memory_bytes - s->resident_bytes - dit_shape_bytes(&s->plan, dit_largest_shape(&s->plan)) : s->resident_bytes;
+    if (index < 2) return index == 0 ? "host memory" : "weights and decoder on the GPU";
     if (index - 2 >= s->plan.plan->shape_count) return NULL;
     const dit_plan_shape* shape = &s->plan.shapes[index - 2];
     *bytes = dit_shape_bytes(&s->plan, index - 2);
@@ -496,12 +508,19 @@ static dit_status dit_engine_open(dit_context* c) {
     dit_status status = dit_gpu_open(c, &s->gpu);
     if (!status) status = dit_cuda_find_plan(c, &plan);
     if (!status) status = dit_plan_check(c, plan, &s->plan);
-    if (!status) status = dit_cuda_left(c, dit_cuda_start(c));
+    if (!status) status = dit_cuda_start(c);
+    if (dit_gpu_is_started(&s->gpu)) dit_gpu_leave(&s->gpu);
     if (status) {
+        // What closing comes upon is not the reason.
+        char reason[sizeof c->error];
+        memcpy(reason, c->error, sizeof reason);
         dit_cuda_close(c);
+        memcpy(c->error, reason, sizeof reason);
         return status;
     }
-    snprintf(s->description, sizeof s->description, "cuda: %s, sm_%u", s->gpu.name, s->gpu.architecture);
+    if (s->gpu.architecture == 0) snprintf(s->description, sizeof s->description, "cuda: %s", s->gpu.name);
+    else snprintf(s->description, sizeof s->description, "cuda: %s, sm_%u", s->gpu.name, s->gpu.architecture);
+    s->memory_bytes = c->allocated + s->pinned_bytes;
     c->engine = &dit_cuda_engine;
     return DIT_OK;
 }

@@ -116,13 +116,15 @@ static dit_status dit_gpu_load_driver(dit_context* c, dit_gpu* g) {
     return DIT_OK;
 }
 
-static void dit_gpu_enter(dit_gpu* g) {
-    if (g->context) g->cuCtxPushCurrent_v2(g->context);
+// The calling thread may have a context of its own: it gets it back from dit_gpu_leave(), which follows where this succeeds.
+static dit_status dit_gpu_enter(dit_context* c, dit_gpu* g) {
+    DIT_GPU_TRY(cuCtxPushCurrent_v2, (g->context), NULL);
+    return DIT_OK;
 }
 
 static void dit_gpu_leave(dit_gpu* g) {
     void* popped;
-    if (g->context) g->cuCtxPopCurrent_v2(&popped);
+    g->cuCtxPopCurrent_v2(&popped);
 }
 
 static dit_status dit_gpu_find(dit_context* c, dit_gpu* g) {
@@ -148,31 +150,33 @@ static dit_status dit_gpu_open(dit_context* c, dit_gpu* g) {
     return status;
 }
 
-// Takes the GPU's context; between dit_gpu_enter() and dit_gpu_leave() the calls below may be made.
+// Takes the GPU's context, and leaves it current for the calls below.
 static dit_status dit_gpu_start(dit_context* c, dit_gpu* g) {
     void* context = NULL;
     DIT_GPU_TRY(cuDevicePrimaryCtxRetain, (&context, g->device), NULL);
-    int pushed = g->cuCtxPushCurrent_v2(context);
-    if (pushed) {
-        g->cuDevicePrimaryCtxRelease_v2(g->device);
-        return dit_gpu_fail(c, g, pushed, "cuCtxPushCurrent_v2", NULL);
-    }
     g->context = context;
+    dit_status status = dit_gpu_enter(c, g);
+    if (status) {
+        g->cuDevicePrimaryCtxRelease_v2(g->device);
+        g->context = NULL;
+        return status;
+    }
     DIT_GPU_TRY(cuStreamCreate, (&g->stream, DIT_CUDA_STREAM_NON_BLOCKING), NULL);
     for (int i = 0; i < DIT_GPU_MARKS; i++) DIT_GPU_TRY(cuEventCreate, (&g->marks[i], DIT_CUDA_EVENT_DISABLE_TIMING), NULL);
     return DIT_OK;
 }
 
-// Called outside of the context; null handles are what an open that failed has not come to.
+// Ends what dit_gpu_start() began; its context is current. Null handles are what a start that failed has not come to.
+static void dit_gpu_stop(dit_gpu* g) {
+    for (int i = 0; i < DIT_GPU_MARKS; i++)
+        if (g->marks[i]) g->cuEventDestroy_v2(g->marks[i]);
+    if (g->stream) g->cuStreamDestroy_v2(g->stream);
+}
+
+static bool dit_gpu_is_started(const dit_gpu* g) { return g->context != NULL; }
+
 static void dit_gpu_close(dit_gpu* g) {
-    if (g->context) {
-        dit_gpu_enter(g);
-        for (int i = 0; i < DIT_GPU_MARKS; i++)
-            if (g->marks[i]) g->cuEventDestroy_v2(g->marks[i]);
-        if (g->stream) g->cuStreamDestroy_v2(g->stream);
-        dit_gpu_leave(g);
-        g->cuDevicePrimaryCtxRelease_v2(g->device);
-    }
+    if (g->context) g->cuDevicePrimaryCtxRelease_v2(g->device);
     if (g->library) dlclose(g->library);
     memset(g, 0, sizeof *g);
 }

@@ -37,7 +37,11 @@ typedef struct dit_gpu_kernel {
     void *library, *function, *limits;
 } dit_gpu_kernel;
 
-static void dit_gpu_enter(dit_gpu* g) { (void)g; }
+static dit_status dit_gpu_enter(dit_context* c, dit_gpu* g) {
+    (void)c, (void)g;
+    return DIT_OK;
+}
+
 static void dit_gpu_leave(dit_gpu* g) { (void)g; }
 
 static dit_status dit_gpu_open(dit_context* c, dit_gpu* g) {
@@ -50,6 +54,9 @@ static dit_status dit_gpu_start(dit_context* c, dit_gpu* g) {
     g->device = dit_emulator_create(c->threads ? c->threads : 1);
     return g->device ? DIT_OK : dit_fail(c, DIT_OUT_OF_MEMORY, "the emulated device needs some 256 MiB of addresses a thread, and the system refuses");
 }
+
+static void dit_gpu_stop(dit_gpu* g) { (void)g; }
+static bool dit_gpu_is_started(const dit_gpu* g) { return g->device != NULL; }
 
 static void dit_gpu_close(dit_gpu* g) {
     if (g->device) dit_emulator_destroy(g->device);

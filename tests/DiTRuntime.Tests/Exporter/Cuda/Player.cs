@@ -11,8 +11,8 @@ namespace DiTRuntime.Tests.Exporter.Cuda;
 internal static class Player
 {
     private static readonly TestFolder s_folder = MakeFolder();
-    private static readonly Lazy<string> s_emulated = new(() => Build("play-emulated", Emulator(), "-DDIT_EMULATED"));
-    private static readonly Lazy<string> s_native = new(() => Build("play-native", "-ldl"));
+    private static readonly Lazy<string> s_emulated = new(() => Build(s_folder["play-emulated"], Emulator(), "-DDIT_EMULATED"));
+    private static readonly Lazy<string> s_native = new(() => BuildNative(s_folder["play-native"]));
 
     /// <summary>Linked with the emulator.</summary>
     public static string Emulated
@@ -31,10 +31,13 @@ internal static class Player
 
     /// <summary>Exports a model for the player.</summary>
     /// <returns>The weights file.</returns>
-    public static string Export(TestFolder folder, ExportSource source, Func<ExportSettings, ExportSettings>? change = null, string architecture = CudaArchitecture.EmulatedName)
+    public static string Export(
+        TestFolder folder, ExportSource source, Func<ExportSettings, ExportSettings>? change = null, string architecture = CudaArchitecture.EmulatedName,
+        Func<CudaArchitecture, ResourceList, IKernelCompiler>? compiler = null)
     {
         var settings = new ExportSettings { Target = ExportTarget.Cuda, OutputFolder = folder.Root, Architectures = [architecture], Steps = 2 };
-        CudaExport.Write(source, change?.Invoke(settings) ?? settings, folder.Root, new KernelCache(Path.Combine(TestFiles.Root, ".build/kernel-cache")), CancellationToken.None);
+        var cache = new KernelCache(Path.Combine(TestFiles.Root, ".build/kernel-cache"));
+        new CudaExport(source, change?.Invoke(settings) ?? settings, compiler ?? ((target, owned) => target.OpenCompiler(owned, cache))).Write(folder["weights.dit"], CancellationToken.None);
         return folder["weights.dit"];
     }
 
@@ -53,12 +56,24 @@ internal static class Player
             (MemoryMarshal.Cast<byte, float>(bytes.AsSpan(i * size, latentCount * sizeof(float))).ToArray(), bytes[(i * size + latentCount * sizeof(float))..((i + 1) * size)]))];
     }
 
-    private static string Build(string name, params string[] options)
+    /// <summary>Builds it to load the CUDA driver.</summary>
+    /// <returns>The program.</returns>
+    public static string BuildNative(string program, params string[] options) => Build(program, [.. options, "-ldl"]);
+
+    /// <summary>Builds an exported folder's program to run on the emulated device.</summary>
+    public static string BuildFolder(string folder, string program)
+    {
+        _ = TestDevice.Device;
+        HostC.Compile(Path.Combine(folder, "main.c"), program, "-std=c99", "-Wpedantic", "-DDIT_EMULATED", Path.Combine(folder, "dit.c"), Emulator(), "-lm", "-pthread");
+        return program;
+    }
+
+    private static string Build(string program, params string[] options)
     {
         HostC.Compile(
-            Path.Combine(TestFiles.Root, "tests/DiTRuntime.Tests/Exporter/Cuda/play.c"), s_folder[name],
-            ["-std=c99", "-Wpedantic", "-DDIT_CUDA", "-I", Runtime, Path.Combine(Runtime, "dit.c"), .. options, "-lm", "-pthread"]);
-        return s_folder[name];
+            Path.Combine(TestFiles.Root, "tests/DiTRuntime.Tests/Exporter/Cuda/play.c"), program,
+            ["-std=c99", "-Wpedantic", "-DDIT_CUDA", "-I", Runtime, Path.Combine(Runtime, "dit.c"), .. options, "-lm", "-pthread", "-Wl,--no-as-needed", "-ldl"]);
+        return program;
     }
 
     /// <summary>The emulator as a library of its own, as `cmake` builds it.</summary>

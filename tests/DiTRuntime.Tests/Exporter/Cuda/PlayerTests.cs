@@ -6,8 +6,10 @@ using DiTRuntime.Imaging;
 using DiTRuntime.Models;
 using DiTRuntime.Sampling;
 using DiTRuntime.Tests.Checkpoints;
+using DiTRuntime.Tests.Cli;
 using DiTRuntime.Tests.Cuda;
 using DiTRuntime.Tests.Cuda.Engine;
+using DiTRuntime.Tests.Decoding;
 
 namespace DiTRuntime.Tests.Exporter.Cuda;
 
@@ -50,8 +52,28 @@ internal sealed class PlayerTests
     [Test]
     public void Images_of_a_tiny_autoencoder_are_the_engines()
     {
-        var source = new ExportSource("tiny", OpenTiny, TestFiles.ThirdParty("taesd/taesd_decoder.safetensors"));
+        var file = RawSafetensors.Empty();
+        foreach (var tensor in TinyAutoencoderTests.Tensors(4, hasPool: false)) file.Add(tensor.Name, tensor.Shape, tensor.Values);
+        var source = new ExportSource("tiny", () => DiTWeightsLoader.Load(TestFiles.Golden("tiny/official.safetensors"), new DiTLoadOptions { HeadCount = 2 }), file.Save(_folder["taesd.safetensors"]));
         AssertSameImages(source, new PlayedRun(2, "ddim", 1, 3, [5]));
+    }
+
+    [TestCase("f16")]
+    [TestCase("w4a8-g96")]
+    public void An_exported_folder_verifies_block_by_block_and_notices_a_flipped_bit(string format)
+    {
+        var source = new ExportSource("digits", () => DigitModels.Open(format), null);
+        var folder = _folder["export"];
+        ModelExport.Write(source, new ExportSettings { Target = ExportTarget.Cuda, Architectures = ["emulated"], OutputFolder = folder, Steps = 2, GuidanceScale = 2 });
+        var program = Player.BuildFolder(folder, _folder["dit"]);
+        var (code, text) = HostC.Run(program, "verify", folder);
+        Assert.That(code, Is.Zero, text);
+        Assert.That(text, Does.Contain("worst error of a block").And.Contain("cuda: emulated device"));
+
+        var weights = File.ReadAllBytes(Path.Combine(folder, "weights.dit"));
+        weights[^20_000] ^= 0x40;
+        File.WriteAllBytes(Path.Combine(folder, "weights.dit"), weights);
+        Assert.That(HostC.Run(program, "verify", folder).Code, Is.Not.Zero);
     }
 
     [Test]
@@ -63,8 +85,6 @@ internal sealed class PlayerTests
         Assert.That((code, text), Is.EqualTo((4, text)));
         Assert.That(text, Does.Contain("GPU memory").And.Contain("9000000"));
     }
-
-    private static DiTWeights OpenTiny() => DiTWeightsLoader.Load(TestFiles.Golden("tiny/official.safetensors"), new DiTLoadOptions { HeadCount = 2 });
 
     private void AssertSameImages(ExportSource source, PlayedRun run, Func<ExportSettings, ExportSettings>? change = null)
     {
@@ -83,7 +103,8 @@ internal sealed class PlayerTests
         }
     }
 
-    private static (float[] Latent, byte[] Pixels)[] Draw(IDiTBackend backend, ExportSource source, PlayedRun run, Compatibility compatibility)
+    /// <summary>Draws with the C# engine.</summary>
+    internal static (float[] Latent, byte[] Pixels)[] Draw(IDiTBackend backend, ExportSource source, PlayedRun run, Compatibility compatibility)
     {
         using var model = new DiTModel(source.OpenWeights(), backend, compatibility);
         using var decoder = source.DecoderPath is { } path ? ImageDecoders.Open(path, backend) : new PixelDecoder(model.Config.InChannels);

@@ -57,21 +57,22 @@ internal sealed class CBuild
     /// <summary>Draws what the C# backend drew, and compares: latents bit for bit, pixels exactly.</summary>
     /// <param name="model">The model.</param>
     /// <param name="simd">Instructions, as --simd names them; the test is skipped where this processor lacks them.</param>
-    /// <param name="processor">Which processor QEMU shall be.</param>
+    /// <param name="processor">Which processor QEMU shall be; it draws the first image only.</param>
     public void DrawsTheSame(ExportCase model, string simd = "auto", string? processor = null)
     {
         var expected = ExportedModels.Of(model);
         var place = ExportedModels.Scratch($"drawn-{Name}-{processor}-{model.Name}-{simd}/");
         var latents = Path.Combine(place, "latents.bin");
+        var count = processor is null ? 2 : 1;
         var (code, text) = Run(processor, [
-            "generate", expected.Folder, .. model.Sampling, .. model.Drawing, .. ExportedModels.Request, "--simd", simd, "--threads", "2", "--save-latents", latents,
+            "generate", expected.Folder, .. model.Sampling, .. model.Drawing, .. ExportedModels.Request, "--count", $"{count}", "--simd", simd, "--threads", "2", "--save-latents", latents,
             "--out", Path.Combine(place, "{index}.png"),
         ]);
         if (code == Unsupported) Assert.Ignore($"{simd}: {text.Trim()}");
         Assert.That(code, Is.Zero, text);
         var drawn = MemoryMarshal.Cast<byte, float>(File.ReadAllBytes(latents)).ToArray();
-        Assert.That(FirstDifference(expected.Latents, drawn), Is.Empty, "latents");
-        Assert.That(ExportedModels.Images(place).Select(image => image.Pixels), Is.EqualTo(expected.Images.Select(image => image.Pixels)), "pixels");
+        Assert.That(FirstDifference(expected.Latents[..(expected.Latents.Length / 2 * count)], drawn), Is.Empty, "latents");
+        for (var i = 0; i < count; i++) Assert.That(ExportedModels.Image(place, i).Pixels, Is.EqualTo(expected.Images[i].Pixels), "pixels");
     }
 
     /// <summary>Runs the golden vectors.</summary>

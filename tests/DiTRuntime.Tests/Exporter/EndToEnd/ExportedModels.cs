@@ -56,11 +56,11 @@ internal sealed class ExportedModels
             "generate", .. ModelFlag(source), .. reading, .. model.Drawing, .. Request, "--backend", "cpu", "--save-latents", latents,
             "--out", Path.Combine(place, "{index}.png"),
         ]).Succeeded();
-        return new ExportedModel(folder, GoldenTensors.Load(latents).F32("latents"), Images(place), printed);
+        return new ExportedModel(folder, GoldenTensors.Load(latents).F32("latents"), [Image(place, 0), Image(place, 1)], printed);
     }
 
-    /// <summary>The two images of a folder.</summary>
-    public static Image[] Images(string folder) => [PngReader.ReadPixels(Path.Combine(folder, "0.png")), PngReader.ReadPixels(Path.Combine(folder, "1.png"))];
+    /// <summary>An image of a folder.</summary>
+    public static Image Image(string folder, int number) => PngReader.ReadPixels(Path.Combine(folder, $"{number}.png"));
 
     private static string[] ModelFlag(string? model) => model is null ? [] : ["--model", model];
 
