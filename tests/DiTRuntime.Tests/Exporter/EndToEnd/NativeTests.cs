@@ -33,7 +33,7 @@ internal sealed class NativeTests
 
     [Test]
     public void Sanitizers_find_nothing([ValueSource(typeof(ExportCase), nameof(ExportCase.Small))] ExportCase model, [ValueSource(nameof(s_paths))] string simd) =>
-        CBuild.Sanitized.DrawsTheSame(model, simd);
+        CBuild.Repository.DrawsTheSame(model, simd);
 
     [Test]
     public void Good_export_verifies([ValueSource(typeof(ExportCase), nameof(ExportCase.All))] ExportCase model)
