@@ -106,29 +106,6 @@ internal sealed class CudaExport(ExportSource source, ExportSettings settings, F
         (int)Math.Clamp(TableBytes / (conditions * ModulationTable.RowBytes(config)), 1, (settings.Steps + windows - 1) / windows);
 
     /// <summary>The facts of a model, its decoder and its run; what only the processor's runtime reads is absent.</summary>
-    private FileHeader Header(DiTWeights weights, DecoderTrace decoder, int tableRows)
-    {
-        var plan = ExportRun.Of(settings, weights.Config).FilePlan(settings.Batch, tableRows);
-        return WeightsFile.Model(weights.Config, settings.Compatibility) with
-        {
-            Magic = FileHeader.FileMagic,
-            Version = FileHeader.FileVersion,
-            HeaderBytes = (uint)Unsafe.SizeOf<FileHeader>(),
-            Target = FileTarget.Cuda,
-            MaxBatch = (uint)plan.Batch,
-            DefaultSteps = (uint)plan.Steps,
-            TableRows = (uint)plan.TableRows,
-            DefaultSampler = plan.Sampler,
-            DefaultSpacing = plan.Spacing,
-            DefaultGuidance = plan.GuidanceScale,
-            DecoderKind = decoder.Kind,
-            TileSize = (uint)decoder.TileSide,
-            Upscale = (uint)decoder.Upscale,
-            ImageChannels = (uint)decoder.ImageChannels,
-            ScalingFactor = decoder.ScalingFactor,
-            ShiftFactor = decoder.ShiftFactor,
-            DecoderInput = FileHeader.None,
-            DecoderOutput = FileHeader.None,
-        };
-    }
+    private FileHeader Header(DiTWeights weights, DecoderTrace decoder, int tableRows) =>
+        WeightsFile.HeaderOf(weights.Config, decoder, settings.Compatibility, ExportRun.Of(settings, weights.Config).FilePlan(settings.Batch, tableRows)) with { Target = FileTarget.Cuda };
 }

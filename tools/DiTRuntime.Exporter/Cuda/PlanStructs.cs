@@ -109,23 +109,6 @@ internal struct PlanShape
     public uint Reserved;
 }
 
-/// <summary>Mirrors <c>dit_plan_update</c> in runtime/cuda_plan.h, which is <c>dit_sample_update</c> of kernels/abi/sampler.h.</summary>
-[StructLayout(LayoutKind.Sequential)]
-internal struct PlanUpdate
-{
-    public int Image;
-    public int ConditionalRow;
-    public int UnconditionalRow;
-    public float GuidanceScale;
-    public int GuidedChannels;
-    public float Latent;
-    public float Prediction;
-    public float Sigma;
-    public int LearnedVariance;
-    public float MinLogVariance;
-    public float MaxLogVariance;
-}
-
 /// <summary>Mirrors <c>dit_plan</c> in runtime/cuda_plan.h.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct PlanHeader

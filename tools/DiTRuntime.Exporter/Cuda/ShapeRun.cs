@@ -1,6 +1,8 @@
+using System.Runtime.CompilerServices;
 using DiTRuntime.Backends;
 using DiTRuntime.Checkpoints;
 using DiTRuntime.Cuda;
+using DiTRuntime.Cuda.Kernels;
 using DiTRuntime.Models;
 
 namespace DiTRuntime.Exporter.Cuda;
@@ -94,7 +96,7 @@ internal sealed class ShapeRun : IDisposable
             Labels = Place(_table.Labels),
             Latents = Place(_state.Latents),
             RowOfSample = _rowOfSample is null ? PlanPlace.None : Place(_rowOfSample),
-            Updates = sampler is { } s ? placeOf(s.Updates.Address, (long)MostSteps * Shape.Images * System.Runtime.CompilerServices.Unsafe.SizeOf<PlanUpdate>()) : PlanPlace.None,
+            Updates = sampler is { } s ? placeOf(s.Updates.Address, (long)MostSteps * Shape.Images * Unsafe.SizeOf<DeviceSampleUpdate>()) : PlanPlace.None,
             Counter = _updates is null ? PlanPlace.None : Place(_updates.Step),
             Noise = _noise is null ? PlanPlace.None : Place(_noise),
             Tokens = IsPass ? placeOf(tokens.Pointer.Address, (long)tokens.RowCount * tokens.RowStride * sizeof(ushort)) : PlanPlace.None,

@@ -38,6 +38,32 @@ internal sealed class WeightsFile
     /// <summary>What the decoder does.</summary>
     public IReadOnlyList<FileOperation> Operations { get; }
 
+    /// <summary>The facts of a model, its decoder and what the file is planned for; no decoder's tensors and no sections.</summary>
+    /// <param name="config">The architecture.</param>
+    /// <param name="decoder">Its decoder.</param>
+    /// <param name="compatibility">Which published implementation the runtime agrees with.</param>
+    /// <param name="plan">What the file is planned for.</param>
+    public static FileHeader HeaderOf(DiTConfig config, DecoderTrace decoder, Compatibility compatibility, FilePlan plan) => Model(config, compatibility) with
+    {
+        Magic = FileHeader.FileMagic,
+        Version = FileHeader.FileVersion,
+        HeaderBytes = (uint)Unsafe.SizeOf<FileHeader>(),
+        MaxBatch = (uint)plan.Batch,
+        DefaultSteps = (uint)plan.Steps,
+        TableRows = (uint)plan.TableRows,
+        DefaultSampler = plan.Sampler,
+        DefaultSpacing = plan.Spacing,
+        DefaultGuidance = plan.GuidanceScale,
+        DecoderKind = decoder.Kind,
+        TileSize = (uint)decoder.TileSide,
+        Upscale = (uint)decoder.Upscale,
+        ImageChannels = (uint)decoder.ImageChannels,
+        ScalingFactor = decoder.ScalingFactor,
+        ShiftFactor = decoder.ShiftFactor,
+        DecoderInput = FileHeader.None,
+        DecoderOutput = FileHeader.None,
+    };
+
     /// <summary>Lays a file out.</summary>
     /// <param name="weights">The model; lives until the file is written.</param>
     /// <param name="decoder">Its decoder, likewise.</param>
@@ -46,27 +72,7 @@ internal sealed class WeightsFile
     public static WeightsFile Of(DiTWeights weights, DecoderTrace decoder, Compatibility compatibility, FilePlan plan)
     {
         var sections = new SectionList(Unsafe.SizeOf<FileHeader>());
-        var header = Model(weights.Config, compatibility) with
-        {
-            Magic = FileHeader.FileMagic,
-            Version = FileHeader.FileVersion,
-            HeaderBytes = (uint)Unsafe.SizeOf<FileHeader>(),
-            Target = FileTarget.C,
-            MaxBatch = (uint)plan.Batch,
-            DefaultSteps = (uint)plan.Steps,
-            TableRows = (uint)plan.TableRows,
-            DefaultSampler = plan.Sampler,
-            DefaultSpacing = plan.Spacing,
-            DefaultGuidance = plan.GuidanceScale,
-            DecoderKind = decoder.Kind,
-            TileSize = (uint)decoder.TileSide,
-            Upscale = (uint)decoder.Upscale,
-            ImageChannels = (uint)decoder.ImageChannels,
-            ScalingFactor = decoder.ScalingFactor,
-            ShiftFactor = decoder.ShiftFactor,
-            DecoderInput = decoder.Input,
-            DecoderOutput = decoder.Output,
-        };
+        var header = HeaderOf(weights.Config, decoder, compatibility, plan) with { Target = FileTarget.C, DecoderInput = decoder.Input, DecoderOutput = decoder.Output };
 
         // What describes the file comes first, so that opening it reads neighbouring pages. The layers' own table is full once they are added.
         var layers = new FileLayer[weights.Layers.Count() + decoder.Operations.Count(operation => operation is TracedConvolve or TracedProduct)];

@@ -348,7 +348,8 @@ static dit_status dit_cuda_find_plan(dit_context* c, const dit_plan** found) {
     for (uint64_t i = 0; i < count; i++)
         if (dit_gpu_runs(&s->gpu, &plans[i]) && (!*found || plans[i].architecture > (*found)->architecture)) *found = &plans[i];
     if (*found) return DIT_OK;
-    if (plans[0].architecture == 0) return dit_fail(c, DIT_UNSUPPORTED, "%s is sm_%u; the export is for the emulator", s->gpu.name, s->gpu.architecture);
+    if (plans[0].architecture == 0) return dit_fail(c, DIT_UNSUPPORTED, "%s is sm_%u; the export is for the emulated device", s->gpu.name, s->gpu.architecture);
+    if (s->gpu.architecture == 0) return dit_fail(c, DIT_UNSUPPORTED, "this is the emulated device; the export is for sm_%u", plans[0].architecture);
     return dit_fail(c, DIT_UNSUPPORTED, "%s is sm_%u; the export is for sm_%u%s%s", s->gpu.name, s->gpu.architecture, plans[0].architecture, plans[0].is_specific ? "a" : "",
                     count > 1 ? " and others" : "");
 }
@@ -517,7 +518,8 @@ static dit_status dit_engine_open(dit_context* c) {
         memcpy(c->error, reason, sizeof reason);
         return status;
     }
-    snprintf(s->description, sizeof s->description, "cuda: %s, sm_%u", s->gpu.name, s->gpu.architecture);
+    if (s->gpu.architecture == 0) snprintf(s->description, sizeof s->description, "cuda: %s", s->gpu.name);
+    else snprintf(s->description, sizeof s->description, "cuda: %s, sm_%u", s->gpu.name, s->gpu.architecture);
     s->memory_bytes = c->allocated + s->pinned_bytes;
     c->engine = &dit_cuda_engine;
     return DIT_OK;

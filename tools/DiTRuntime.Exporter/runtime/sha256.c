@@ -86,7 +86,6 @@ static bool sha256_file(const char* path, char text[65]) {
 
 // Hashes one file of a manifest's line. False and a message where the line or the file is wrong.
 static bool manifest_check_line(const char* folder, char* line, char* message, size_t capacity) {
-    line[strcspn(line, "\r\n")] = 0;
     const char* name = line + 66;
     if (strspn(line, "0123456789abcdefABCDEF") != 64 || line[64] != ' ' || (line[65] != ' ' && line[65] != '*') || *name == 0 || *name == '/' || strstr(name, ".."))
         return snprintf(message, capacity, "SHA256SUMS: '%.80s' is no line of a manifest", line), false;
@@ -106,6 +105,7 @@ static int manifest_check(const char* folder, char* message, size_t capacity) {
     if (!manifest) return 0;
     int count = 0;
     while (count >= 0 && fgets(line, sizeof line, manifest)) {
+        line[strcspn(line, "\r\n")] = 0;
         if (strlen(line) < 67) count = -1, snprintf(message, capacity, "SHA256SUMS: '%.60s' is no line of a manifest", line);
         else count = manifest_check_line(folder, line, message, capacity) ? count + 1 : -1;
     }

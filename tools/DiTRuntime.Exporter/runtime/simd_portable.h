@@ -18,7 +18,7 @@ typedef struct dit_vf4 { float lane[4]; } dit_vf4;
 typedef struct dit_vi4 { int32_t lane[4]; } dit_vi4;
 
 #define DIT_LANES for (int i = 0; i < 4; i++)
-#define DIT_INLINE static inline __attribute__((always_inline))
+#define DIT_INLINE static inline __attribute__((always_inline, unused))
 
 // a·b + c, rounded once. Where the compiler has no instruction for it, fmaf() is a call, of a hundred cycles where the processor has none either. In double
 // precision the product is exact, and rounding twice is rounding once but where the sum came to lie halfway between two floats, or the float is a subnormal.

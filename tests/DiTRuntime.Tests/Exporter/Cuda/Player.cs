@@ -60,6 +60,14 @@ internal static class Player
     /// <returns>The program.</returns>
     public static string BuildNative(string program, params string[] options) => Build(program, [.. options, "-ldl"]);
 
+    /// <summary>Builds an exported folder's program to run on the emulated device.</summary>
+    public static string BuildFolder(string folder, string program)
+    {
+        _ = TestDevice.Device;
+        HostC.Compile(Path.Combine(folder, "main.c"), program, "-std=c99", "-Wpedantic", "-DDIT_EMULATED", Path.Combine(folder, "dit.c"), Emulator(), "-lm", "-pthread");
+        return program;
+    }
+
     private static string Build(string program, params string[] options)
     {
         HostC.Compile(

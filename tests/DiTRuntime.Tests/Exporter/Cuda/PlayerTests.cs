@@ -58,6 +58,24 @@ internal sealed class PlayerTests
         AssertSameImages(source, new PlayedRun(2, "ddim", 1, 3, [5]));
     }
 
+    [TestCase("f16")]
+    [TestCase("w4a8-g96")]
+    public void An_exported_folder_verifies_block_by_block_and_notices_a_flipped_bit(string format)
+    {
+        var source = new ExportSource("digits", () => DigitModels.Open(format), null);
+        var folder = _folder["export"];
+        ModelExport.Write(source, new ExportSettings { Target = ExportTarget.Cuda, Architectures = ["emulated"], OutputFolder = folder, Steps = 2, GuidanceScale = 2 });
+        var program = Player.BuildFolder(folder, _folder["dit"]);
+        var (code, text) = HostC.Run(program, "verify", folder);
+        Assert.That(code, Is.Zero, text);
+        Assert.That(text, Does.Contain("worst error of a block").And.Contain("cuda: emulated device"));
+
+        var weights = File.ReadAllBytes(Path.Combine(folder, "weights.dit"));
+        weights[^20_000] ^= 0x40;
+        File.WriteAllBytes(Path.Combine(folder, "weights.dit"), weights);
+        Assert.That(HostC.Run(program, "verify", folder).Code, Is.Not.Zero);
+    }
+
     [Test]
     public void A_limit_on_memory_counts_the_devices_too()
     {

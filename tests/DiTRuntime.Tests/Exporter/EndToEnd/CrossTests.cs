@@ -20,7 +20,10 @@ internal sealed class CrossTests
     public void Arm_draws_what_the_backend_draws(ExportCase model, string processor, string simd) => CBuild.Arm.DrawsTheSame(model, simd, processor);
 
     [Test]
-    public void Arm_draws_digits([Values(0, 1, 2, 3)] int format) => CBuild.Arm.DrawsTheSame(ExportCase.Digits[format], "auto", "max");
+    public void Arm_draws_digits([ValueSource(typeof(ExportCase), nameof(ExportCase.Digits))] ExportCase model) => CBuild.Arm.DrawsTheSame(model, "auto", "max");
+
+    [Test]
+    public void Arm_draws_through_the_large_decoder() => CBuild.Arm.DrawsTheSame(ExportCase.LargeDecoder, "auto", "max");
 
     [TestCase("cortex-a72")]
     [TestCase("max")]

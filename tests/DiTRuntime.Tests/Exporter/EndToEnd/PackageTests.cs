@@ -63,8 +63,9 @@ internal sealed class PackageTests
     {
         CTools.Need("pkg-config", "cc");
         // Moved after the installation: nothing in it says where it was.
-        var prefix = Install(build).TrimEnd('/') + "-moved";
-        Directory.Move(Install(build), prefix);
+        var installed = Install(build).TrimEnd('/');
+        var prefix = installed + "-moved";
+        Directory.Move(installed, prefix);
         try
         {
             var search = new Dictionary<string, string> { ["PKG_CONFIG_PATH"] = Directory.EnumerateDirectories(prefix, "pkgconfig", SearchOption.AllDirectories).Single() };
@@ -83,7 +84,7 @@ internal sealed class PackageTests
         }
         finally
         {
-            Directory.Move(prefix, Install(build));
+            Directory.Move(prefix, installed);
         }
     }
 
