@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define DIT_INTEGER_WIDTH 16   // columns of an integer panel
+#define DIT_TASK_ROWS 16       // rows of a task where a row is little work
 #define DIT_INTEGER_ROWS 16    // rows of a tile at most: as many can be read past the last
 #define DIT_BYTE_OFFSET 128    // what codes of 8 bits lose to become signed
 #define DIT_LINE_INPUTS 512    // inputs of a row that are looked up at a time: eight rows of halves stay in the first cache
