@@ -45,6 +45,7 @@ internal static class CliApplication
         common.AddTo(root);
         root.Add(GenerateCommand.Create(open));
         root.Add(QuantizeCommand.Create(open));
+        root.Add(ExportCommand.Create(open));
         root.Add(InspectCommand.Create(open));
         root.Add(ForwardCommand.Create(open));
         root.Add(SynthesizeCommand.Create(open));

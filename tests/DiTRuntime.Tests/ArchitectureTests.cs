@@ -21,7 +21,8 @@ internal sealed partial class ArchitectureTests
         ["DiTRuntime"] = [],
         ["DiTRuntime.Calibration"] = ["DiTRuntime"],
         ["DiTRuntime.Cuda"] = ["DiTRuntime"],
-        ["DiTRuntime.Cli"] = ["DiTRuntime", "DiTRuntime.Calibration", "DiTRuntime.Cuda"],
+        ["DiTRuntime.Exporter"] = ["DiTRuntime", "DiTRuntime.Cuda"],
+        ["DiTRuntime.Cli"] = ["DiTRuntime", "DiTRuntime.Calibration", "DiTRuntime.Cuda", "DiTRuntime.Exporter"],
     };
 
     [Test]
@@ -47,7 +48,7 @@ internal sealed partial class ArchitectureTests
     [Test]
     public void Projects_refer_downwards_only()
     {
-        foreach (var file in Directory.EnumerateFiles(Path.Combine(TestFiles.Root, "src"), "*.csproj", SearchOption.AllDirectories))
+        foreach (var file in new[] { "src", "tools" }.SelectMany(folder => Directory.EnumerateFiles(Path.Combine(TestFiles.Root, folder), "*.csproj", SearchOption.AllDirectories)))
         {
             var project = Path.GetFileNameWithoutExtension(file);
             var references = XDocument.Load(file).Descendants("ProjectReference").Select(r => Path.GetFileNameWithoutExtension(r.Attribute("Include")!.Value));

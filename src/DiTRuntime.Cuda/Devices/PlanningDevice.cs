@@ -1,22 +1,24 @@
 namespace DiTRuntime.Cuda.Devices;
 
 /// <summary>
-/// A device without memory that runs nothing: what a program would allocate and launch on it is what it would on a real one, so a run can be planned by
+/// A device that runs nothing: what a program would allocate and launch on it is what it would on a real one, so a run can be planned by
 /// carrying it out here.
 /// </summary>
 /// <param name="properties">The device it stands for.</param>
-public sealed class PlanningDevice(GpuProperties properties) : IGpuDevice
+/// <param name="holdsData">Whether its memory keeps what is copied into it, for an export; of what only kernels write it keeps nothing.</param>
+public sealed class PlanningDevice(GpuProperties properties, bool holdsData = false) : IGpuDevice
 {
     /// <summary>Far above what a null pointer with an offset could reach.</summary>
     private const ulong FirstAddress = 1UL << 40;
 
+    private readonly List<Buffer> _buffers = [];
     private ulong _next = FirstAddress;
 
     /// <inheritdoc/>
     public GpuProperties Properties { get; } = properties;
 
     /// <inheritdoc/>
-    public bool HoldsData => false;
+    public bool HoldsData => holdsData;
 
     /// <inheritdoc/>
     public GpuMemory Memory => new(long.MaxValue, long.MaxValue);
@@ -25,10 +27,15 @@ public sealed class PlanningDevice(GpuProperties properties) : IGpuDevice
     public GpuBuffer Allocate(long byteCount)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(byteCount, 1);
-        var pointer = new DevicePointer(_next);
+        var buffer = new Buffer(new DevicePointer(_next), byteCount);
         _next += (ulong)((byteCount + 255) / 256 * 256);
-        return new Buffer(pointer, byteCount);
+        if (holdsData) _buffers.Add(buffer);
+        return buffer;
     }
+
+    /// <summary>What was copied into a buffer; zeros where nothing was, and empty where nothing was at all.</summary>
+    /// <param name="number">Number of the buffer, in order of allocation.</param>
+    public ReadOnlyMemory<byte> Contents(int number) => _buffers[number].Bytes;
 
     /// <inheritdoc/>
     public PinnedBuffer AllocatePinned(long byteCount) => new HostBuffer(byteCount);
@@ -37,7 +44,7 @@ public sealed class PlanningDevice(GpuProperties properties) : IGpuDevice
     public GpuModule Load(KernelImage image) => new Module();
 
     /// <inheritdoc/>
-    public GpuStream CreateStream() => new Stream();
+    public GpuStream CreateStream() => new Stream(this);
 
     /// <inheritdoc/>
     public GpuEvent CreateEvent() => new Event();
@@ -48,8 +55,30 @@ public sealed class PlanningDevice(GpuProperties properties) : IGpuDevice
         // Nothing is held.
     }
 
+    /// <summary>A buffer's bytes from an address on; empty where nothing was copied into it, unless they are to be written.</summary>
+    private Span<byte> Bytes(DevicePointer pointer, long byteCount, bool writes)
+    {
+        if (!holdsData) return default;
+        var (from, to) = (0, _buffers.Count);
+        while (to - from > 1)
+        {
+            var middle = (from + to) / 2;
+            if (_buffers[middle].Pointer.Address <= pointer.Address) from = middle;
+            else to = middle;
+        }
+
+        var buffer = _buffers[from];
+        var bytes = writes ? buffer.Write() : buffer.Bytes;
+        return bytes is null ? default : bytes.AsSpan(checked((int)(pointer.Address - buffer.Pointer.Address)), checked((int)byteCount));
+    }
+
     private sealed class Buffer(DevicePointer pointer, long byteCount) : GpuBuffer
     {
+        /// <summary>Null until something is copied into it: memory that only kernels write takes none here.</summary>
+        public byte[]? Bytes { get; private set; }
+
+        public byte[] Write() => Bytes ??= new byte[byteCount];
+
         public override DevicePointer Pointer => pointer;
 
         public override long ByteCount => byteCount;
@@ -110,7 +139,7 @@ public sealed class PlanningDevice(GpuProperties properties) : IGpuDevice
         }
     }
 
-    private sealed class Stream : GpuStream
+    private sealed class Stream(PlanningDevice device) : GpuStream
     {
         public override void Launch(GpuKernel kernel, in LaunchShape shape, ReadOnlySpan<byte> arguments)
         {
@@ -118,19 +147,23 @@ public sealed class PlanningDevice(GpuProperties properties) : IGpuDevice
 
         public override void CopyToDevice(PinnedBuffer source, long sourceOffset, DevicePointer destination, long byteCount)
         {
+            if (device.HoldsData) source.Bytes.Slice((int)sourceOffset, (int)byteCount).CopyTo(device.Bytes(destination, byteCount, writes: true));
         }
 
+        // What kernels would have made of it is unknown.
         public override void CopyToHost(DevicePointer source, PinnedBuffer destination, long destinationOffset, long byteCount)
         {
+            if (device.HoldsData) destination.Bytes.Slice((int)destinationOffset, (int)byteCount).Clear();
         }
 
         public override void Copy(DevicePointer source, DevicePointer destination, long byteCount)
         {
+            var from = device.Bytes(source, byteCount, writes: false);
+            if (!from.IsEmpty) from.CopyTo(device.Bytes(destination, byteCount, writes: true));
         }
 
-        public override void Fill(DevicePointer destination, byte value, long byteCount)
-        {
-        }
+        // Memory begins as zeros.
+        public override void Fill(DevicePointer destination, byte value, long byteCount) => device.Bytes(destination, byteCount, writes: value != 0).Fill(value);
 
         public override void Record(GpuEvent mark)
         {

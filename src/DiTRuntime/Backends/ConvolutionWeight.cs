@@ -38,6 +38,9 @@ public sealed class ConvolutionWeight
     /// <summary>b [Cout] in fp32, or null.</summary>
     public float[]? Bias { get; }
 
+    /// <summary>The element type that holds every value as the file has it; F64 is read in fp32.</summary>
+    internal ElementType StoredType => _weight.Type is ElementType.F16 or ElementType.BF16 ? _weight.Type : ElementType.F32;
+
     /// <summary>The weight [Cout, Cin, k, k] in fp32.</summary>
     /// <exception cref="InvalidFileException">A value is NaN or infinite.</exception>
     public float[] ToArray()

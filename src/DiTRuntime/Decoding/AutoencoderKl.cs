@@ -17,15 +17,13 @@ public sealed class AutoencoderKl : LatentDecoder
     private const float NormEpsilon = 1e-6f;
 
     private readonly AutoencoderKlLayers _layers;
-    private readonly float _scalingFactor;
-    private readonly float _shiftFactor;
 
     private AutoencoderKl(IDiTBackend backend, DecoderLayers source, AutoencoderKlLayers layers, AutoencoderSettings settings)
         : base(backend, source, layers.Plan())
     {
         _layers = layers;
-        _scalingFactor = settings.ScalingFactor ?? PublishedScalingFactor;
-        _shiftFactor = settings.ShiftFactor ?? 0;
+        ScalingFactor = settings.ScalingFactor ?? PublishedScalingFactor;
+        ShiftFactor = settings.ShiftFactor ?? 0;
     }
 
     /// <inheritdoc/>
@@ -39,6 +37,12 @@ public sealed class AutoencoderKl : LatentDecoder
 
     /// <inheritdoc/>
     public override int UpscaleFactor => 1 << (_layers.Levels.Length - 1);
+
+    /// <summary>What the model's latents are divided by.</summary>
+    internal float ScalingFactor { get; }
+
+    /// <summary>What is added to them then.</summary>
+    internal float ShiftFactor { get; }
 
     /// <summary>Whether a checkpoint's tensors have the names of an AutoencoderKL.</summary>
     public static bool IsIn(ICheckpoint checkpoint) => AutoencoderKlNames.Find(checkpoint) is not null;
@@ -65,7 +69,7 @@ public sealed class AutoencoderKl : LatentDecoder
     }
 
     /// <inheritdoc/>
-    private protected override float ToNetwork(float value) => value / _scalingFactor + _shiftFactor;
+    private protected override float ToNetwork(float value) => value / ScalingFactor + ShiftFactor;
 
     /// <inheritdoc/>
     private protected override Tensor Run(Tensor latent, WorkTensors work)

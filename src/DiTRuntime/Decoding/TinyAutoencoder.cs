@@ -19,13 +19,12 @@ public sealed class TinyAutoencoder : LatentDecoder
     private const float NormEpsilon = 1e-5f;
 
     private readonly TinyAutoencoderLayers _layers;
-    private readonly float _scalingFactor;
 
     private TinyAutoencoder(IDiTBackend backend, DecoderLayers source, TinyAutoencoderLayers layers, float scalingFactor)
         : base(backend, source, layers.Plan())
     {
         _layers = layers;
-        _scalingFactor = scalingFactor;
+        ScalingFactor = scalingFactor;
     }
 
     /// <inheritdoc/>
@@ -39,6 +38,9 @@ public sealed class TinyAutoencoder : LatentDecoder
 
     /// <inheritdoc/>
     public override int UpscaleFactor => 1 << _layers.UpsamplerCount;
+
+    /// <summary>What the model's latents are divided by.</summary>
+    internal float ScalingFactor { get; }
 
     /// <summary>Whether a checkpoint's tensors have the names of a tiny autoencoder.</summary>
     public static bool IsIn(ICheckpoint checkpoint) => TinyAutoencoderNames.Find(checkpoint) is not null;
@@ -68,7 +70,7 @@ public sealed class TinyAutoencoder : LatentDecoder
     }
 
     /// <inheritdoc/>
-    private protected override float ToNetwork(float value) => LatentMagnitude * MathF.Tanh(value / _scalingFactor / LatentMagnitude);
+    private protected override float ToNetwork(float value) => LatentMagnitude * (float)Math.Tanh(value / ScalingFactor / LatentMagnitude);
 
     /// <inheritdoc/>
     private protected override Tensor Run(Tensor latent, WorkTensors work)

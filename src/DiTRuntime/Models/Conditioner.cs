@@ -83,7 +83,7 @@ public sealed class Conditioner : IDisposable
     public void Dispose() => _owned.Dispose();
 
     /// <summary>wᵢ = 10000^(−i/half) in the published code, 10000^(−i/(half − 1)) in diffusers; in fp32, as both compute it.</summary>
-    private static float[] Frequencies(int half, Compatibility compatibility)
+    internal static float[] Frequencies(int half, Compatibility compatibility)
     {
         var divisor = compatibility == Compatibility.Diffusers ? half - 1 : half;
         var frequencies = new float[half];

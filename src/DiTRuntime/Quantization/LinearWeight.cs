@@ -46,6 +46,9 @@ public sealed class DenseWeight : LinearWeight
     public DenseWeight(string name, IReadOnlyList<CheckpointTensor> parts, float[]? bias)
         : base(name, parts.Sum(p => p.Shape[0]), parts[0].Count / parts[0].Shape[0], bias) => _parts = [.. parts];
 
+    /// <summary>The element type that holds every value as the file has it; parts of several types are read in fp32, and so is F64.</summary>
+    internal ElementType StoredType => Array.TrueForAll(_parts, part => part.Type == _parts[0].Type) && _parts[0].Type is ElementType.F16 or ElementType.BF16 ? _parts[0].Type : ElementType.F32;
+
     /// <inheritdoc/>
     public override void CopyRows(int firstRow, int rowCount, Span<float> destination)
     {

@@ -88,6 +88,9 @@ typedef struct dit_info {
     uint32_t depth, hidden_size, token_count;
     uint32_t max_batch;      // images sampled together, as planned at export
     uint32_t default_steps;  // of --steps
+    dit_sampler default_sampler;
+    dit_spacing default_spacing;
+    float default_guidance;
     uint64_t weight_bytes;   // of the mapped file
     uint64_t memory_bytes;   // allocated beside it, at most
 } dit_info;
@@ -104,7 +107,7 @@ typedef struct dit_request {
     uint32_t steps;         // 0: as exported
     dit_sampler sampler;
     dit_spacing spacing;
-    float eta;              // DDIM: 0 deterministic, 1 as noisy as the posterior
+    double eta;             // DDIM: 0 deterministic, 1 as noisy as the posterior
     float guidance_scale;   // 1: none
     uint32_t batch;         // images sampled together; 0: as many as planned. Changes no bit of an image
     dit_progress progress;  // called after every step and every decoded image; may be null
@@ -136,9 +139,13 @@ DIT_API void dit_free_images(dit_context* context, dit_image* images, uint32_t c
 DIT_API void dit_cancel(dit_context* context);
 
 // Runs the export's golden vectors; `error` receives the worst deviation of each stage (the embedding, then the blocks), as a share of the
-// stage's root mean square: dit_stage_count() values, or null. DIT_MISMATCH where one is beyond what the export allows.
+// stage's root mean square: dit_stage_count() values, negative where the engine does not show its stages, or null. DIT_MISMATCH where one is beyond what the export allows.
 DIT_API uint32_t dit_stage_count(const dit_context* context);
 DIT_API dit_status dit_verify(dit_context* context, const char* golden_path, float* error, float* worst_pixel);
+
+// What info.memory_bytes are for, part by part: a name and its bytes, null past the last. Shared parts lie in the same memory, as they are
+// needed one after the other: the largest of them counts.
+DIT_API const char* dit_memory_part(const dit_context* context, uint32_t index, uint64_t* bytes, int* shared);
 
 // The reason of the last failure of this context; valid until its next call.
 DIT_API const char* dit_last_error(const dit_context* context);

@@ -2,8 +2,10 @@
 // one file. Everything but the public calls is static.
 //
 //   memory.c    the allocator, errors                         sampling.c  schedules, plans, random numbers
-//   file.c      the mapped weights, checked                    api.c       the public calls: requests, batches, images
+//   check.c     what a weights file has to fulfil              api.c       the public calls: opening, asking
+//   file.c      the mapped weights                             generate.c  requests, batches, images
 //   threads.c   the pool                                       verify.c    golden vectors
+//   tiles.c     latents cut into tiles, and their seams
 //   engine "cpu":  plan.c (sizes), ops.h and simd_*.h with kernels.inc and lowbit.inc once for each set of instructions, model.c, decoder.c
 //   engine "cuda": cuda.c
 #ifndef DIT_INTERNAL_H
@@ -62,6 +64,8 @@ typedef struct dit_batch {
 struct dit_engine {
     const char* (*describe)(const dit_context* c);
     uint64_t (*memory_bytes)(const dit_context* c);
+    // Part `index` of those bytes as dit_memory_part() tells it; may be null where an engine has no more to tell.
+    const char* (*memory_part)(const dit_context* c, uint32_t index, uint64_t* bytes, int* shared);
     dit_status (*begin)(dit_context* c, const dit_batch* batch);
     // noise: [images, C, S, S] where dit_step_needs_noise(step), else null. Calls may run ahead of the device.
     dit_status (*step)(dit_context* c, uint32_t step, const float* noise);
@@ -72,7 +76,8 @@ struct dit_engine {
     void (*close)(dit_context* c);
 };
 
-static dit_status dit_engine_open(dit_context* c);  // of the target this runtime is built for: sets c->engine
+// The engine of the target this runtime is built for (DIT_CUDA or not): sets c->engine, whose close() then copes with what is half open.
+static dit_status dit_engine_open(dit_context* c);
 
 // ---- the context ----
 
@@ -89,28 +94,53 @@ struct dit_context {
     int cancelled;  // by __atomic operations
     const dit_engine* engine;
     void* state;  // the engine's own
-    // api.c: a request's plan, generators, noise and latents, grown when a larger request comes.
-    dit_step* steps;
-    uint32_t step_capacity;
+    // api.c: a request's plan, generators, noise and latents; allocated when the model is opened.
+    dit_step* steps;         // [DIT_TRAINING_STEPS]
     dit_random* generators;  // [max_batch]
     float *noise, *latents;  // [max_batch, C, S, S]
     float* pixels;           // one image
 };
+
+static inline bool dit_is_cancelled(const dit_context* c) { return __atomic_load_n(&c->cancelled, __ATOMIC_RELAXED) != 0; }
 
 // ---- memory.c ----
 
 // Zeroed and aligned to 64 bytes; null where the allocator refuses or max_memory would be passed. dit_release(null) is allowed.
 static void* dit_allocate(dit_context* c, uint64_t bytes);
 static void dit_release(dit_context* c, void* block);
+// Leaves the reason and returns the status.
+#if defined(__GNUC__)
+__attribute__((format(printf, 3, 4)))
+#endif
 static dit_status dit_fail(dit_context* c, dit_status status, const char* format, ...);
+static dit_status dit_no_memory(dit_context* c, uint64_t bytes, const char* purpose);  // after a null of dit_allocate()
 
-// ---- file.c ----
+// Hands a failure on.
+#define DIT_TRY(call)                              \
+    do {                                           \
+        const dit_status dit_tried_ = (call);      \
+        if (dit_tried_ != DIT_OK) return dit_tried_; \
+    } while (0)
+
+// ---- check.c, file.c ----
+
+#ifdef DIT_CUDA
+#define DIT_BUILT_TARGET DIT_TARGET_CUDA
+#else
+#define DIT_BUILT_TARGET DIT_TARGET_C
+#endif
+
+static inline uint32_t dit_token_count(const dit_file_header* h) { return h->input_size / h->patch_size * (h->input_size / h->patch_size); }
+static inline uint32_t dit_latent_count(const dit_file_header* h) { return h->in_channels * h->input_size * h->input_size; }
+static inline uint32_t dit_model_layers(const dit_file_header* h) { return 6 + 5 * h->depth; }  // the decoder's follow
 
 static dit_status dit_file_open(dit_context* c, const char* path);  // maps and checks: DIT_BAD_FILE names the layer or section
 static void dit_file_close(dit_context* c);
 static dit_status dit_map(dit_context* c, const char* path, const uint8_t** bytes, uint64_t* count);
 static void dit_unmap(const uint8_t* bytes, uint64_t count);
 static inline const void* dit_at(const dit_context* c, dit_section s) { return s.bytes ? c->file + s.offset : NULL; }
+
+#ifndef DIT_CUDA
 
 // ---- threads.c ----
 
@@ -135,9 +165,10 @@ typedef struct dit_codes {
     const uint8_t* static_zeros;
 } dit_codes;
 
-// What a layer reads or an operation writes: rows of floats, or codes.
+// What a layer reads or an operation writes: rows of floats, or codes where codes.codes is set. `values` beside codes is where a linear
+// layer with an input of floats puts its output before it is quantized; the other operations find it null.
 typedef struct dit_rows {
-    float* values;  // [rows, length], null where codes are
+    float* values;  // [rows, length]
     dit_codes codes;
     int32_t rows, length;
 } dit_rows;
@@ -187,5 +218,7 @@ typedef struct dit_ops {
 static const dit_ops* dit_find_ops(dit_simd wanted);  // null where this machine lacks the instructions
 static dit_status dit_layer_open(dit_context* c, const dit_file_layer* file, dit_layer* layer);
 static void dit_layer_close(dit_context* c, dit_layer* layer);
+
+#endif  // DIT_CUDA
 
 #endif

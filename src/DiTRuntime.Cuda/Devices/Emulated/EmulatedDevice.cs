@@ -22,9 +22,6 @@ public sealed record EmulatedDeviceOptions
 /// <remarks>Work runs when it is put into a stream, so streams and events order nothing that is not ordered already; a faulting kernel throws at its launch.</remarks>
 public sealed class EmulatedDevice : IGpuDevice
 {
-    // The same on every machine, so that what is chosen by it is too.
-    private const int MultiprocessorCount = 16;
-
     private readonly EmulatedRuntime _runtime;
     private readonly EmulatedDeviceHandle _handle;
     private readonly EmulatedDeviceOptions _options;
@@ -39,11 +36,13 @@ public sealed class EmulatedDevice : IGpuDevice
         _options = options ?? new EmulatedDeviceOptions();
         _runtime = EmulatedRuntime.Get(compiler);
         _handle = _runtime.CreateDevice(Math.Max(1, _options.ThreadCount));
-        Properties = new GpuProperties("emulated device", 90, MultiprocessorCount, 227 << 10, 0, 0, IsEmulated: true);
     }
 
+    /// <summary>What every emulated device is; the same on every machine, so that what is chosen by it is too.</summary>
+    public static GpuProperties Model { get; } = new("emulated device", 90, 16, 227 << 10, 0, 0, IsEmulated: true);
+
     /// <inheritdoc/>
-    public GpuProperties Properties { get; }
+    public GpuProperties Properties => Model;
 
     /// <summary>Bytes of buffers that are not disposed.</summary>
     public long AllocatedBytes => Interlocked.Read(ref _allocatedBytes);

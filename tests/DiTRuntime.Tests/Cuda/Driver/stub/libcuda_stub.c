@@ -163,6 +163,9 @@ API int cuDevicePrimaryCtxRelease_v2(int d) {
     return SUCCESS;
 }
 API int cuCtxSetCurrent(void* c) { current = c; return SUCCESS; }
+// One deep: whoever pushes pops before another does.
+API int cuCtxPushCurrent_v2(void* c) { ENTER(cuCtxPushCurrent_v2); misuses += current != NULL; current = c; return SUCCESS; }
+API int cuCtxPopCurrent_v2(void** c) { misuses += current == NULL; *c = current; current = NULL; return SUCCESS; }
 API int cuCtxSynchronize(void) { ENTER_CONTEXT(cuCtxSynchronize); return SUCCESS; }
 
 // ---- memory ----
