@@ -17,7 +17,7 @@ internal sealed class TracedTensor(TracingBackend owner, ElementType type, ReadO
     public float[] Values { get; set; } = [];
 
     /// <inheritdoc/>
-    public override Tensor Prefix(int extent) => throw new NotSupportedException("a decoder takes no part of a tensor");
+    protected override Tensor View(int firstSlice, ReadOnlySpan<int> shape) => throw new NotSupportedException("a decoder takes no part of a tensor");
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)

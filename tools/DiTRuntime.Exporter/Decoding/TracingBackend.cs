@@ -130,6 +130,9 @@ internal sealed class TracingBackend : IDiTBackend
     public UpdateTable Prepare(ReadOnlySpan<SampleUpdate> updates, int imageCount) => throw Unsupported();
 
     /// <inheritdoc/>
+    public void Replace(UpdateTable table, ReadOnlySpan<SampleUpdate> updates) => throw Unsupported();
+
+    /// <inheritdoc/>
     public void UploadNoise(ReadOnlySpan<float> values, Tensor noise, int stepIndex) => throw Unsupported();
 
     /// <inheritdoc/>
