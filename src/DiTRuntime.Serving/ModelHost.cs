@@ -1,0 +1,27 @@
+namespace DiTRuntime.Serving;
+
+/// <summary>What a service can be asked for at the moment.</summary>
+public enum ServingState
+{
+    /// <summary>The model is being read.</summary>
+    Loading,
+
+    /// <summary>Requests are accepted.</summary>
+    Ready,
+
+    /// <summary>Requests that were accepted are finished; no more are taken.</summary>
+    Draining,
+
+    /// <summary>The model could not be loaded.</summary>
+    Failed,
+}
+
+/// <summary>The model of a service, loaded after its start and drained before its end.</summary>
+public sealed class ModelHost
+{
+    /// <summary>What can be asked for.</summary>
+    public ServingState State => throw new NotImplementedException();
+
+    /// <summary>The model; null until it is loaded.</summary>
+    public ServedModel? Model => throw new NotImplementedException();
+}
