@@ -19,7 +19,8 @@ internal ref struct InferDataReader
 
     private InferDataReader(ReadOnlySpan<byte> json, string name, InferDatatype type, ReadOnlySpan<int> shape, int count)
     {
-        (_name, _type, _shape, _count) = (name, type, shape, count);
+        (_name, _type, _count) = (name, type, count);
+        _shape = shape;
         _reader = new Utf8JsonReader(json);
         _reader.Read();
         if (_reader.TokenType != JsonTokenType.StartArray) throw new InferException($"{name}: data: expected an array");
