@@ -1,3 +1,4 @@
+using DiTRuntime.Serving.Http;
 using Microsoft.AspNetCore.Http;
 
 namespace DiTRuntime.Serving.KServe;
@@ -19,13 +20,13 @@ internal sealed class InferBody
     /// <typeparam name="T">What is made of it.</typeparam>
     /// <param name="context">The request.</param>
     /// <param name="parse">Makes something of the body that holds no reference to it.</param>
-    /// <exception cref="InferException">Too many large bodies are being read: 429.</exception>
+    /// <exception cref="ApiException">Too many large bodies are being read: 429.</exception>
     /// <exception cref="BadHttpRequestException">It is larger than it may be, or does not come.</exception>
     public async Task<T> ReadAsync<T>(HttpContext context, Func<ReadOnlyMemory<byte>, T> parse)
     {
         var declared = context.Request.ContentLength ?? MostBytes;
         var taken = declared > SmallBytes ? Math.Min(declared, MostBytes) : 0;
-        if (!_budget.TryTake(taken)) throw new InferException("too many large requests at once", StatusCodes.Status429TooManyRequests);
+        if (!_budget.TryTake(taken)) throw new ApiException(429, "too_many_bodies", "too many large requests at once") { RetryAfter = TimeSpan.FromSeconds(1) };
         try
         {
             using var body = new MemoryStream();

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Buffers.Binary;
 using System.Text.Json;
 using DiTRuntime.Checkpoints;
+using DiTRuntime.Serving.Http;
 
 namespace DiTRuntime.Serving.KServe;
 
@@ -23,7 +24,7 @@ internal ref struct InferDataReader
         _shape = shape;
         _reader = new Utf8JsonReader(json);
         _reader.Read();
-        if (_reader.TokenType != JsonTokenType.StartArray) throw new InferException($"{name}: data: expected an array");
+        if (_reader.TokenType != JsonTokenType.StartArray) throw TensorError.In(name, "data: expected an array");
         // An element takes a byte and a comma at least: what is reserved for the elements is in proportion to the body.
         if (count > json.Length / 2) throw TooFew();
         _elements = new ArrayBufferWriter<byte>(count * type.ByteSize());
@@ -38,7 +39,7 @@ internal ref struct InferDataReader
     /// <param name="type">Its datatype.</param>
     /// <param name="shape">Its shape.</param>
     /// <param name="count">Elements of the shape.</param>
-    /// <exception cref="InferException">They are of another type, count or nesting.</exception>
+    /// <exception cref="ApiException">They are of another type, count or nesting.</exception>
     public static ReadOnlyMemory<byte> Read(ReadOnlySpan<byte> json, string name, InferDatatype type, ReadOnlySpan<int> shape, int count)
     {
         var data = new InferDataReader(json, name, type, shape, count);
@@ -54,10 +55,10 @@ internal ref struct InferDataReader
         var elements = 0;
         while (_reader.Read() && _reader.TokenType != JsonTokenType.EndArray)
         {
-            if (++elements > extent) throw new InferException($"{_name}: data hold more elements than shape {TensorRules.Text(_shape)}");
+            if (++elements > extent) throw TensorError.In(_name, $"data hold more elements than shape {TensorRules.Text(_shape)}");
             if (deepest) ReadElement();
             else if (_reader.TokenType == JsonTokenType.StartArray) ReadLevel(depth + 1);
-            else throw new InferException($"{_name}: data are not nested as shape {TensorRules.Text(_shape)}");
+            else throw TensorError.In(_name, $"data are not nested as shape {TensorRules.Text(_shape)}");
         }
 
         if (elements < extent) throw TooFew();
@@ -86,11 +87,11 @@ internal ref struct InferDataReader
                 _elements.Advance(sizeof(int) + length);
                 break;
             default:
-                throw new InferException($"{_name}: data: element {_position} is no {_type.Name()}");
+                throw TensorError.In(_name, $"data: element {_position} is no {_type.Name()}");
         }
 
         _position++;
     }
 
-    private readonly InferException TooFew() => new($"{_name}: data hold fewer elements than shape {TensorRules.Text(_shape)}");
+    private readonly ApiException TooFew() => TensorError.In(_name, $"data hold fewer elements than shape {TensorRules.Text(_shape)}");
 }

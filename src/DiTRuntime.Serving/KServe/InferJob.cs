@@ -1,7 +1,8 @@
 using DiTRuntime.Checkpoints;
 using DiTRuntime.Models;
 using DiTRuntime.Models.Scheduling;
-using Microsoft.AspNetCore.Http;
+using DiTRuntime.Sampling;
+using DiTRuntime.Serving.Http;
 
 namespace DiTRuntime.Serving.KServe;
 
@@ -35,19 +36,16 @@ internal sealed record InferJob(GenerationRequest Request, string? Id, IReadOnly
     /// <summary>Sampler, BYTES [1].</summary>
     public const string Sampler = "sampler";
 
-    private const int MostSteps = 1000;
-    private const float LargestScale = 100;
-
     /// <summary>Understands a request.</summary>
     /// <param name="request">The request.</param>
     /// <param name="config">The model's architecture.</param>
     /// <param name="mostImages">Images that one request may ask for.</param>
     /// <param name="drawSeed">Gives a seed where none was sent.</param>
-    /// <exception cref="InferException">A tensor is missing, unknown, of another shape or datatype, or out of range.</exception>
+    /// <exception cref="ApiException">A tensor is missing, unknown, of another shape or datatype, or out of range.</exception>
     public static InferJob Create(InferRequest request, DiTConfig config, int mostImages, Func<ulong> drawSeed)
     {
         var inputs = request.Inputs.ToDictionary(i => i.Name);
-        var labels = Take(inputs, ClassLabels)?.ToInt32Vector() ?? throw new InferException($"{ClassLabels}: no such input was sent");
+        var labels = Take(inputs, ClassLabels)?.ToInt32Vector() ?? throw TensorError.In(ClassLabels, "no such input was sent");
         CheckLabels(labels, config, mostImages);
         var (seed, seeds) = ReadSeeds(Take(inputs, Seed), labels.Length, drawSeed);
         var job = new GenerationRequest
@@ -60,12 +58,12 @@ internal sealed record InferJob(GenerationRequest Request, string? Id, IReadOnly
         };
         if (Take(inputs, CfgScale)?.ToSingle() is { } scale)
         {
-            if (!(scale is >= 0 and <= LargestScale)) throw new InferException($"{CfgScale}: {scale}, expected 0 to {LargestScale}");
+            if (!(scale is >= 0 and <= (float)ImageOrders.MaxScale)) throw TensorError.In(CfgScale, $"{scale}, expected 0 to {ImageOrders.MaxScale}");
             job = job with { GuidanceScale = scale };
         }
 
         if (inputs.Count > 0)
-            throw new InferException($"{inputs.Keys.First()}: no such input, expected {ClassLabels}, {Seed}, {CfgScale}, {Steps}, {Sampler} or {Latents}");
+            throw TensorError.In(inputs.Keys.First(), $"no such input, expected {ClassLabels}, {Seed}, {CfgScale}, {Steps}, {Sampler} or {Latents}");
         var outputs = ReadOutputs(request);
         return new InferJob(job with { Decodes = outputs.Exists(o => o.Name != Latents) }, request.Id, outputs);
     }
@@ -75,10 +73,10 @@ internal sealed record InferJob(GenerationRequest Request, string? Id, IReadOnly
     private static void CheckLabels(int[] labels, DiTConfig config, int mostImages)
     {
         if (labels.Length > mostImages)
-            throw new InferException($"{ClassLabels}: {labels.Length} images, expected 1 to {mostImages}", StatusCodes.Status422UnprocessableEntity);
+            throw TensorError.Impossible(ClassLabels, $"{labels.Length} images, expected 1 to {mostImages}");
         foreach (var label in labels)
             if (label < 0 || label >= config.ClassCount)
-                throw new InferException($"{ClassLabels}: class {label}, expected 0 to {config.ClassCount - 1}", StatusCodes.Status422UnprocessableEntity);
+                throw TensorError.Impossible(ClassLabels, $"class {label}, expected 0 to {config.ClassCount - 1}");
     }
 
     private static (ulong Seed, ulong[]? Seeds) ReadSeeds(InferTensor? tensor, int imageCount, Func<ulong> drawSeed)
@@ -87,9 +85,9 @@ internal sealed record InferJob(GenerationRequest Request, string? Id, IReadOnly
         var values = tensor.ToInt64Vector();
         if (values is [-1]) return (drawSeed(), null);
         if (values.Length != 1 && values.Length != imageCount)
-            throw new InferException($"{Seed}: {values.Length} seeds, expected 1 or one for each of the {imageCount} images");
+            throw TensorError.In(Seed, $"{values.Length} seeds, expected 1 or one for each of the {imageCount} images");
         foreach (var value in values)
-            if (value < 0) throw new InferException($"{Seed}: {value}, expected 0 to {long.MaxValue}");
+            if (value < 0) throw TensorError.In(Seed, $"{value}, expected 0 to {long.MaxValue}");
         return values.Length == 1 ? ((ulong)values[0], null) : ((ulong)values[0], Array.ConvertAll(values, v => (ulong)v));
     }
 
@@ -97,13 +95,13 @@ internal sealed record InferJob(GenerationRequest Request, string? Id, IReadOnly
     {
         var options = new SamplerOptions();
         if (sampler?.ToText() is { } name)
-            options = name is "ddim" or "ddpm"
+            options = ImageOrders.Samplers.Contains(name)
                 ? options with { Sampler = name }
-                : throw new InferException($"{Sampler}: {TensorRules.Printable(name, 32)}, expected ddim or ddpm");
+                : throw TensorError.In(Sampler, $"{TensorRules.Printable(name, 32)}, expected {string.Join(" or ", ImageOrders.Samplers)}");
         if (steps?.ToInt32() is { } count)
-            options = count is >= 1 and <= MostSteps
+            options = count is >= 1 and <= NoiseSchedule.TrainingSteps
                 ? options with { Steps = count }
-                : throw new InferException($"{Steps}: {count}, expected 1 to {MostSteps}");
+                : throw TensorError.In(Steps, $"{count}, expected 1 to {NoiseSchedule.TrainingSteps}");
         return options;
     }
 
@@ -112,7 +110,7 @@ internal sealed record InferJob(GenerationRequest Request, string? Id, IReadOnly
         var outputs = new List<(string, bool)>();
         foreach (var output in request.Outputs)
         {
-            if (output.Name is not (Images or Latents or Png)) throw new InferException($"{output.Name}: no such output, expected {Images}, {Latents} or {Png}");
+            if (output.Name is not (Images or Latents or Png)) throw TensorError.In(output.Name, $"no such output, expected {Images}, {Latents} or {Png}");
             outputs.Add((output.Name, output.Binary ?? request.BinaryOutput));
         }
 

@@ -1,5 +1,7 @@
+using System.Text;
 using System.Text.Json;
 using DiTRuntime.Checkpoints;
+using DiTRuntime.Serving.Http;
 
 namespace DiTRuntime.Serving.KServe;
 
@@ -22,13 +24,13 @@ internal static class InferJson
     {
         reader.Read();
         if (reader.TokenType == JsonTokenType.EndArray) return false;
-        return count < most ? true : throw new InferException($"{place}: more than {most} elements");
+        return count < most ? true : throw TensorError.In(place, $"more than {most} elements");
     }
 
     /// <summary>The reader must be at an object's start.</summary>
     public static void ExpectObject(ref Utf8JsonReader reader, string place)
     {
-        if (reader.TokenType != JsonTokenType.StartObject) throw new InferException($"{place}: expected a JSON object");
+        if (reader.TokenType != JsonTokenType.StartObject) throw TensorError.In(place, "expected a JSON object");
     }
 
     /// <summary>Skips the value of a property.</summary>
@@ -42,21 +44,21 @@ internal static class InferJson
     public static void ReadArrayStart(ref Utf8JsonReader reader, string place)
     {
         reader.Read();
-        if (reader.TokenType != JsonTokenType.StartArray) throw new InferException($"{place}: expected an array");
+        if (reader.TokenType != JsonTokenType.StartArray) throw TensorError.In(place, "expected an array");
     }
 
     /// <summary>A property's value as text.</summary>
     public static string ReadText(ref Utf8JsonReader reader, string place)
     {
         reader.Read();
-        return reader.TokenType == JsonTokenType.String ? reader.GetString()! : throw new InferException($"{place}: expected a string");
+        return reader.TokenType == JsonTokenType.String ? reader.GetString()! : throw TensorError.In(place, "expected a string");
     }
 
     /// <summary>A tensor's name.</summary>
     public static string ReadName(ref Utf8JsonReader reader, string place)
     {
         var name = ReadText(ref reader, $"{place}.name");
-        if (name.Length is 0 or > MaxNameLength) throw new InferException($"{place}.name: {name.Length} characters, expected 1 to {MaxNameLength}");
+        if (name.Length is 0 or > MaxNameLength) throw TensorError.In($"{place}.name", $"{name.Length} characters, expected 1 to {MaxNameLength}");
         return TensorRules.Printable(name);
     }
 
@@ -73,7 +75,7 @@ internal static class InferJson
             if (wanted)
                 flag = reader.TokenType is JsonTokenType.True or JsonTokenType.False
                     ? reader.GetBoolean()
-                    : throw new InferException($"{place}.{System.Text.Encoding.ASCII.GetString(name)}: expected true or false");
+                    : throw TensorError.In($"{place}.parameters", $"{Encoding.ASCII.GetString(name)}: expected true or false");
             reader.Skip();
         }
 
@@ -88,10 +90,10 @@ internal readonly struct DistinctProperties(string place)
     private readonly List<string> _seen = [];
 
     /// <summary>Notes a property.</summary>
-    /// <exception cref="InferException">It was there before.</exception>
+    /// <exception cref="ApiException">It was there before.</exception>
     public void Add(string property)
     {
-        if (_seen.Contains(property)) throw new InferException($"{place}: {property} occurs twice");
+        if (_seen.Contains(property)) throw TensorError.In(place, $"{property} occurs twice");
         _seen.Add(property);
     }
 }

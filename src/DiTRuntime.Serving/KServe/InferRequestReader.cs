@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using DiTRuntime.Checkpoints;
+using DiTRuntime.Serving.Http;
 
 namespace DiTRuntime.Serving.KServe;
 
@@ -13,13 +14,13 @@ internal static class InferRequestReader
     /// <summary>Reads a request.</summary>
     /// <param name="body">The whole body; the tensors of the result refer to it.</param>
     /// <param name="headerLength">The header <c>Inference-Header-Content-Length</c>, or null: all is JSON.</param>
-    /// <exception cref="InferException">It is malformed, or its sizes do not add up.</exception>
+    /// <exception cref="ApiException">It is malformed, or its sizes do not add up.</exception>
     public static InferRequest Read(ReadOnlyMemory<byte> body, string? headerLength)
     {
         var jsonLength = body.Length;
         if (headerLength is not null
             && (!int.TryParse(headerLength, NumberStyles.None, CultureInfo.InvariantCulture, out jsonLength) || jsonLength == 0 || jsonLength > body.Length))
-            throw new InferException($"Inference-Header-Content-Length {TensorRules.Printable(headerLength)}: expected 1 to the body's {body.Length} bytes");
+            throw TensorError.In(KServeEndpoints.HeaderLength, $"{TensorRules.Printable(headerLength, 24)}, expected 1 to the body's {body.Length} bytes");
         try
         {
             return Read(body[..jsonLength].Span, body[jsonLength..]);
@@ -27,7 +28,7 @@ internal static class InferRequestReader
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
             // InvalidOperationException: a string that is no UTF-8, or an escaped lone surrogate.
-            throw new InferException($"the request is not valid JSON ({TensorRules.Printable(e.Message, 200)})");
+            throw new ApiException(400, "invalid_json", $"the request is not valid JSON ({TensorRules.Printable(e.Message, 200)})");
         }
     }
 
@@ -71,8 +72,8 @@ internal static class InferRequestReader
 
         // One read past the closing brace: anything but white space there is an error.
         reader.Read();
-        if (inputs.Count == 0) throw new InferException("inputs: expected at least one tensor");
-        if (!binary.IsEmpty) throw new InferException($"{inputs[^1].Name}: {binary.Length} bytes follow the data of this last tensor");
+        if (inputs.Count == 0) throw TensorError.In("inputs", "expected at least one tensor");
+        if (!binary.IsEmpty) throw TensorError.In(inputs[^1].Name, $"{binary.Length} bytes follow the data of this last tensor");
         return new InferRequest(id, inputs, outputs, binaryOutput);
     }
 
@@ -82,7 +83,7 @@ internal static class InferRequestReader
         while (InferJson.NextElement(ref reader, "inputs", inputs.Count, MaxTensors))
         {
             var tensor = InferTensorReader.Read(ref reader, json, $"inputs[{inputs.Count}]", ref binary);
-            if (inputs.Exists(other => other.Name == tensor.Name)) throw new InferException($"{tensor.Name}: occurs twice in inputs");
+            if (inputs.Exists(other => other.Name == tensor.Name)) throw TensorError.In(tensor.Name, "occurs twice in inputs");
             inputs.Add(tensor);
         }
     }
@@ -93,7 +94,7 @@ internal static class InferRequestReader
         while (InferJson.NextElement(ref reader, "outputs", outputs.Count, MaxTensors))
         {
             var output = ReadOutput(ref reader, $"outputs[{outputs.Count}]");
-            if (outputs.Exists(other => other.Name == output.Name)) throw new InferException($"{output.Name}: occurs twice in outputs");
+            if (outputs.Exists(other => other.Name == output.Name)) throw TensorError.In(output.Name, "occurs twice in outputs");
             outputs.Add(output);
         }
     }
@@ -122,6 +123,6 @@ internal static class InferRequestReader
             }
         }
 
-        return new InferOutput(name ?? throw new InferException($"{place}: no name"), binary);
+        return new InferOutput(name ?? throw TensorError.In(place, "no name"), binary);
     }
 }

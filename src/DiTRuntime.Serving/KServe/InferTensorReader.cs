@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Text.Json;
 using DiTRuntime.Checkpoints;
+using DiTRuntime.Serving.Http;
 
 namespace DiTRuntime.Serving.KServe;
 
@@ -21,7 +22,7 @@ internal ref struct InferTensorReader
     /// <param name="json">All that the reader reads.</param>
     /// <param name="place">What to call the tensor before its name is known.</param>
     /// <param name="binary">What is left of the binary part; shortened by what the tensor takes.</param>
-    /// <exception cref="InferException">It is malformed, or its data do not fit its shape.</exception>
+    /// <exception cref="ApiException">It is malformed, or its data do not fit its shape.</exception>
     public static InferTensor Read(ref Utf8JsonReader reader, ReadOnlySpan<byte> json, string place, ref ReadOnlyMemory<byte> binary)
     {
         var tensor = new InferTensorReader(place);
@@ -79,7 +80,7 @@ internal ref struct InferTensorReader
         while (InferJson.NextElement(ref reader, place, shape.Count, TensorRules.MaxRank))
         {
             if (reader.TokenType != JsonTokenType.Number || !reader.TryGetInt32(out var extent) || extent <= 0)
-                throw new InferException($"{place}: element {shape.Count}: expected a whole number from 1 to {int.MaxValue}");
+                throw TensorError.In(place, $"element {shape.Count}: expected a whole number from 1 to {int.MaxValue}");
             shape.Add(extent);
         }
 
@@ -97,9 +98,9 @@ internal ref struct InferTensorReader
             reader.Read();
             if (isSize)
             {
-                if (_binarySize is not null) throw new InferException($"{place}: binary_data_size occurs twice");
+                if (_binarySize is not null) throw TensorError.In(place, "binary_data_size occurs twice");
                 if (reader.TokenType != JsonTokenType.Number || !reader.TryGetInt64(out var size) || size < 0)
-                    throw new InferException($"{_name ?? _place}: binary_data_size: expected a number of bytes");
+                    throw TensorError.In(_name ?? _place, "binary_data_size: expected a number of bytes");
                 _binarySize = size;
             }
 
@@ -109,18 +110,18 @@ internal ref struct InferTensorReader
 
     private readonly InferTensor Finish(ref ReadOnlyMemory<byte> binary)
     {
-        var name = _name ?? throw new InferException($"{_place}: no name");
-        if (_datatype is null) throw new InferException($"{name}: no datatype");
+        var name = _name ?? throw TensorError.In(_place, "no name");
+        if (_datatype is null) throw TensorError.In(name, "no datatype");
         var type = InferDatatypes.OfInput(_datatype)
-            ?? throw new InferException($"{name}: datatype {TensorRules.Printable(_datatype, 16)}, expected INT32, INT64, FP32 or BYTES");
-        if (_shape is null) throw new InferException($"{name}: no shape");
+            ?? throw TensorError.In(name, $"datatype {TensorRules.Printable(_datatype, 16)}, expected INT32, INT64, FP32 or BYTES");
+        if (_shape is null) throw TensorError.In(name, "no shape");
         var count = ElementCount(name, type);
         if (_binarySize is null)
             return _data.IsEmpty
-                ? throw new InferException($"{name}: neither data nor binary_data_size")
+                ? throw TensorError.In(name, "neither data nor binary_data_size")
                 : new InferTensor(name, type, _shape, InferDataReader.Read(_data, name, type, _shape, count));
-        if (!_data.IsEmpty) throw new InferException($"{name}: both data and binary_data_size");
-        if (_binarySize > binary.Length) throw new InferException($"{name}: binary_data_size {_binarySize}, but {binary.Length} bytes are left of the body");
+        if (!_data.IsEmpty) throw TensorError.In(name, "both data and binary_data_size");
+        if (_binarySize > binary.Length) throw TensorError.In(name, $"binary_data_size {_binarySize}, but {binary.Length} bytes are left of the body");
         var data = binary[..(int)_binarySize];
         binary = binary[data.Length..];
         CheckBinary(name, type, count, data.Span);
@@ -134,7 +135,7 @@ internal ref struct InferTensorReader
         {
             // Below 2^31 elements before each product, which therefore stays below 2^62.
             count *= extent;
-            if (count * type.ByteSize() > int.MaxValue) throw new InferException($"{name}: shape {TensorRules.Text<int>(_shape)} is larger than any body");
+            if (count * type.ByteSize() > int.MaxValue) throw TensorError.In(name, $"shape {TensorRules.Text<int>(_shape)} is larger than any body");
         }
 
         return (int)count;
@@ -146,19 +147,19 @@ internal ref struct InferTensorReader
         {
             var expected = count * type.ByteSize();
             if (data.Length != expected)
-                throw new InferException($"{name}: binary_data_size {data.Length}, but {type.Name()} {TensorRules.Text<int>(_shape)} takes {expected} bytes");
+                throw TensorError.In(name, $"binary_data_size {data.Length}, but {type.Name()} {TensorRules.Text<int>(_shape)} takes {expected} bytes");
             return;
         }
 
         for (var i = 0; i < count; i++)
         {
-            if (data.Length < sizeof(int)) throw new InferException($"{name}: the data end before the length of element {i}");
+            if (data.Length < sizeof(int)) throw TensorError.In(name, $"the data end before the length of element {i}");
             var length = BinaryPrimitives.ReadUInt32LittleEndian(data);
             data = data[sizeof(int)..];
-            if (length > data.Length) throw new InferException($"{name}: element {i} has {length} bytes, but {data.Length} are left");
+            if (length > data.Length) throw TensorError.In(name, $"element {i} has {length} bytes, but {data.Length} are left");
             data = data[(int)length..];
         }
 
-        if (!data.IsEmpty) throw new InferException($"{name}: {data.Length} bytes follow the last element");
+        if (!data.IsEmpty) throw TensorError.In(name, $"{data.Length} bytes follow the last element");
     }
 }

@@ -64,14 +64,10 @@ internal sealed record LiveAnswer(bool Live);
 /// <summary>Readiness of the service, or of the model where it is named.</summary>
 internal sealed record ReadyAnswer(bool Ready, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Name = null);
 
-/// <summary>Why a request was refused.</summary>
-internal sealed record KServeError(string Error);
-
 /// <summary>Writes the answers.</summary>
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
 [JsonSerializable(typeof(ServerMetadata))]
 [JsonSerializable(typeof(ModelMetadata))]
 [JsonSerializable(typeof(LiveAnswer))]
 [JsonSerializable(typeof(ReadyAnswer))]
-[JsonSerializable(typeof(KServeError))]
 internal sealed partial class KServeJson : JsonSerializerContext;
