@@ -1,0 +1,25 @@
+using DiTRuntime.Models.Scheduling;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+
+namespace DiTRuntime.Serving;
+
+/// <summary>Registers a model with an application.</summary>
+public static class DiTServiceCollectionExtensions
+{
+    /// <summary>Adds <see cref="ModelHost"/>: the model is loaded once the application has started, and drained before it ends.</summary>
+    /// <param name="services">The application's services.</param>
+    /// <param name="configure">Says which model, and where it runs; the built-in digits on the best backend where it is null.</param>
+    public static IServiceCollection AddDiT(this IServiceCollection services, Action<DiTOptions>? configure = null)
+    {
+        var options = services.AddOptions<DiTOptions>();
+        if (configure is not null) options.Configure(configure);
+        services.AddLogging();
+        services.TryAddSingleton(TimeProvider.System);
+        services.TryAddSingleton<ImageRate>();
+        services.AddSingleton<ISchedulerObserver>(provider => provider.GetRequiredService<ImageRate>());
+        services.TryAddSingleton<ModelHost>();
+        services.AddHostedService(provider => provider.GetRequiredService<ModelHost>());
+        return services;
+    }
+}
