@@ -2,7 +2,6 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using DiTRuntime.Backends;
-using DiTRuntime.Backends.Cpu;
 using DiTRuntime.Cuda;
 using DiTRuntime.Cuda.Devices;
 
@@ -39,14 +38,7 @@ internal sealed class Session(CliConsole console, CancellationToken cancellation
     /// <exception cref="UsageException">There is no such backend.</exception>
     public IDiTBackend CreateBackend(CudaOptions? options = null)
     {
-        var backend = BackendName switch
-        {
-            "auto" => CreateAny(options),
-            "cpu" => CreateCpu(),
-            "cuda" => CudaEngine.OpenGpu(options),
-            "emulated" => CudaEngine.OpenEmulated(options),
-            _ => throw new UsageException($"--backend {BackendName}: expected auto, cpu, cuda or emulated"),
-        };
+        var backend = BackendChoice.Open(BackendName, ThreadCount, options, Announce);
         backend.Cancellation = cancellation;
         return backend;
     }
@@ -63,24 +55,6 @@ internal sealed class Session(CliConsole console, CancellationToken cancellation
     {
         if (console.ErrorIsTerminal) Note(line);
         else _announcement = line;
-    }
-
-    private CpuBackend CreateCpu() => CpuBackend.Create(new CpuOptions(ThreadCount));
-
-    private IDiTBackend CreateAny(CudaOptions? options)
-    {
-        try
-        {
-            var gpu = CudaEngine.OpenGpu(options);
-            Announce($"backend: {gpu.Description}");
-            return gpu;
-        }
-        catch (GpuUnavailableException e)
-        {
-            var cpu = CreateCpu();
-            Announce($"backend: {cpu.Description} (no GPU: {e.Message})");
-            return cpu;
-        }
     }
 
     /// <summary>Writes a line of data.</summary>

@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace DiTRuntime.Models;
 
 /// <summary>Names and WordNet ids of a model's classes.</summary>
@@ -29,4 +31,22 @@ public sealed class ClassLabels
 
     /// <summary>Finds a class by name or WordNet id.</summary>
     public bool TryFind(string text, out int index) => _indices.TryGetValue(text, out index);
+
+    /// <summary>Understands a class as people write it.</summary>
+    /// <param name="word">Its index, name or WordNet id.</param>
+    /// <param name="classCount">Number of classes, without the null class.</param>
+    /// <param name="field">What messages call the place where the word stands.</param>
+    /// <exception cref="UsageException">An unknown class; the message says what there is.</exception>
+    public int Parse(string word, int classCount, string field)
+    {
+        if (int.TryParse(word, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var index))
+        {
+            if (index >= 0 && index < classCount) return index;
+            throw new UsageException($"{field} {word}: this model's classes are 0 to {classCount - 1}");
+        }
+
+        if (TryFind(word, out index)) return index;
+        var known = Count > 0 ? $"a name, a WordNet id, or 0 to {classCount - 1}" : $"0 to {classCount - 1}, for this model has no names";
+        throw new UsageException($"{field} '{word}': no such class; expected {known}");
+    }
 }
