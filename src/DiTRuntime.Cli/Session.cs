@@ -8,7 +8,7 @@ using DiTRuntime.Cuda.Devices;
 namespace DiTRuntime.Cli;
 
 /// <summary>What every command works with: the common options, the console and the cancellation.</summary>
-internal sealed class Session(CliConsole console, CancellationToken cancellation)
+internal sealed class Session(CliConsole console, Action<TimeSpan>? askForTime, CancellationToken cancellation)
 {
     private static readonly JsonSerializerOptions s_json = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
@@ -31,6 +31,9 @@ internal sealed class Session(CliConsole console, CancellationToken cancellation
 
     /// <summary>Cancelled by Ctrl-C.</summary>
     public CancellationToken Cancellation => cancellation;
+
+    /// <summary>Asks for time to end in after a signal, where an instant is not enough.</summary>
+    public void AskForTime(TimeSpan grace) => askForTime?.Invoke(grace);
 
     /// <summary>Makes the backend that --backend names; auto takes a GPU where one can be used, and says which it took.</summary>
     /// <param name="options">Settings, where it is a GPU.</param>

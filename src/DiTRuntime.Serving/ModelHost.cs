@@ -16,6 +16,7 @@ public sealed partial class ModelHost : IHostedLifecycleService, IAsyncDisposabl
     private readonly TaskCompletionSource<ServedModel> _loaded = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private double _loadProgress;
     private Task _loading = Task.CompletedTask;
+    private bool _isDisposed;
 
     /// <param name="options">Which model.</param>
     /// <param name="observers">What is told of every step.</param>
@@ -91,6 +92,8 @@ public sealed partial class ModelHost : IHostedLifecycleService, IAsyncDisposabl
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
+        if (_isDisposed) return;
+        _isDisposed = true;
         await _stopping.CancelAsync();
         await _loading;
         if (Model is { } model) await model.CloseAsync();

@@ -15,7 +15,7 @@ public sealed class ServedModel
     private readonly DiTModel _model;
     private readonly IImageDecoder _decoder;
 
-    private ServedModel(DiTOptions options, string path, DiTWeights weights, DiTModel model, IImageDecoder decoder, TimeProvider time)
+    private ServedModel(DiTOptions options, string path, DiTWeights weights, DiTModel model, IImageDecoder decoder, ISchedulerObserver? observer, TimeProvider time)
     {
         (_backend, _model, _decoder) = (model.Backend, model, decoder);
         Identity = new ModelIdentity(ModelSource.NameOf(path), ContentHash.Of(weights.Checkpoint), options.Compatibility);
@@ -23,7 +23,9 @@ public sealed class ServedModel
         Loaded = time.GetUtcNow();
         WeightBytes = _backend is CudaBackend gpu ? gpu.UsedBytes : weights.Checkpoint.Tensors.Sum(tensor => tensor.ByteCount);
         ImageSide = weights.Config.InputSize * decoder.UpscaleFactor;
-        Scheduler = new ImageScheduler(model, decoder, options.Scheduler);
+        Pipeline = new DiTPipeline(model, decoder, options.Scheduler, observer);
+        // Made now: it takes its memory and compiles its kernels before the first request.
+        Scheduler = Pipeline.Scheduler;
     }
 
     /// <summary>What requests call it: its file's or folder's name.</summary>
@@ -58,6 +60,9 @@ public sealed class ServedModel
 
     /// <summary>Bytes of the weights: on the device, or as the file holds them where the backend is the processor.</summary>
     public long WeightBytes { get; }
+
+    /// <summary>Makes images for callers in this process.</summary>
+    public DiTPipeline Pipeline { get; }
 
     /// <summary>Runs the requests.</summary>
     public ImageScheduler Scheduler { get; }
@@ -100,7 +105,7 @@ public sealed class ServedModel
             // Before the model: a decoder that is missing is told at once.
             decoder = ModelSource.OpenDecoder(path, options.Decoder, weights.Config, backend);
             model = new DiTModel(weights, backend, options.Compatibility, progress);
-            return new ServedModel(options, path, weights, model, decoder, time);
+            return new ServedModel(options, path, weights, model, decoder, observer, time);
         }
         catch
         {

@@ -1,5 +1,4 @@
 using System.Globalization;
-using DiTRuntime.Models;
 using DiTRuntime.Models.Scheduling;
 using Microsoft.AspNetCore.WebUtilities;
 
