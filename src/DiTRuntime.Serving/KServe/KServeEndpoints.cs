@@ -21,12 +21,12 @@ public static class KServeEndpoints
     {
         var infer = new InferEndpoint();
         endpoints.MapGet("/v2", context => WriteAsync(context, KServeMetadata.Server, KServeJson.Default.ServerMetadata));
-        endpoints.MapGet("/v2/health/live", context => WriteAsync(context, new LiveAnswer(true), KServeJson.Default.LiveAnswer));
+        endpoints.MapGet("/v2/health/live", context => WriteAsync(context, new LiveAnswer(true), KServeJson.Default.LiveAnswer)).AllowAnonymous();
         endpoints.MapGet("/v2/health/ready", context =>
         {
             context.RequireModel();
             return WriteAsync(context, new ReadyAnswer(true), KServeJson.Default.ReadyAnswer);
-        });
+        }).AllowAnonymous();
         foreach (var model in s_models)
         {
             endpoints.MapGet(model, context => WriteAsync(context, KServeMetadata.Of(FindModel(context)), KServeJson.Default.ModelMetadata));

@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using DiTRuntime.Models;
 
 namespace DiTRuntime.Serving.Telemetry;
 
@@ -25,6 +26,8 @@ internal sealed class ServiceGauges
         if (_host.Model is { } model)
         {
             yield return Part("weights", model.WeightBytes);
+            yield return Part("modulation", (long)model.Scheduler.MaxSteps * ModulationTable.RowBytes(model.Config));
+            if (model.GpuBytes is { } gpu) yield return Part("gpu", gpu);
         }
 
         yield return Part("managed", GC.GetTotalMemory(forceFullCollection: false));

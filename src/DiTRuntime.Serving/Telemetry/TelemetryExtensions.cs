@@ -14,9 +14,6 @@ public static class TelemetryExtensions
     /// <summary>What requests are counted under that no route takes: their paths are anybody's choice.</summary>
     internal const string NoRoute = "none";
 
-    /// <summary>nginx's status for a client that has gone before its answer.</summary>
-    private const int ClientGone = 499;
-
     /// <summary>Adds the meter "DiTRuntime", its collection for Prometheus, and the <see cref="ISchedulerObserver"/> that feeds it.</summary>
     public static IServiceCollection AddDiTTelemetry(this IServiceCollection services)
     {
@@ -33,7 +30,7 @@ public static class TelemetryExtensions
         return services;
     }
 
-    /// <summary>Counts and times requests by the pattern of their route. Belongs in front of what refuses requests.</summary>
+    /// <summary>Counts and times requests by the pattern of their route. Belongs in front of everything that answers: what comes later decides on the status.</summary>
     public static IApplicationBuilder UseDiTTelemetry(this IApplicationBuilder application)
     {
         var metrics = application.ApplicationServices.GetRequiredService<ServiceMetrics>();
@@ -64,7 +61,5 @@ public static class TelemetryExtensions
     private static string RouteOf(HttpContext context) => (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? NoRoute;
 
     private static int StatusOf(HttpContext context, bool failed) =>
-        context.RequestAborted.IsCancellationRequested && !context.Response.HasStarted ? ClientGone
-        : failed && !context.Response.HasStarted ? StatusCodes.Status500InternalServerError
-        : context.Response.StatusCode;
+        failed && !context.Response.HasStarted ? StatusCodes.Status500InternalServerError : context.Response.StatusCode;
 }
