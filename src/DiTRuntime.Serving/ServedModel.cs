@@ -94,7 +94,7 @@ public sealed class ServedModel
     internal static ServedModel Load(DiTOptions options, ISchedulerObserver? observer, TimeProvider time, IProgress<double> progress)
     {
         var path = options.Model ?? ModelSource.BuiltIn;
-        var backend = BackendChoice.Open(options.Backend, options.Threads, new CudaOptions(options.MaxGpuBytes), options.Announce);
+        var backend = options.OpenBackend?.Invoke() ?? BackendChoice.Open(options.Backend, options.Threads, new CudaOptions(options.MaxGpuBytes), options.Announce);
         DiTWeights? weights = null;
         DiTModel? model = null;
         IImageDecoder? decoder = null;
