@@ -16,7 +16,7 @@ internal sealed class ServiceGauges
         var meter = meters.Create(ServiceMetrics.MeterName);
         meter.CreateObservableGauge("dit_queue_depth", () => _host.Model?.Scheduler.Load.QueuedRequests ?? 0, null, "Requests that wait for their first step.");
         meter.CreateObservableGauge("dit_running_images", () => _host.Model?.Scheduler.Load.RunningImages ?? 0, null, "Images in the running batch.");
-        meter.CreateObservableGauge("dit_memory_bytes", Memory, "By", "Memory held now, by part.");
+        meter.CreateObservableGauge("dit_memory_bytes", Memory, "By", "Memory by part.");
         meter.CreateObservableGauge("dit_ready", () => _host.State == ServingState.Ready ? 1 : 0, null, "1 when requests are accepted.");
         meter.CreateObservableGauge("dit_build_info", Build, null, "What is running; always 1.");
     }

@@ -59,7 +59,7 @@ internal sealed class OpenApiAnswerTests
 
     [TestCase("/v1/images/generations", """{"prompt":"3","n":2,"steps":2}""")]
     [TestCase("/v1/images/generations", """{"prompt":"3","steps":2,"response_format":"url"}""")]
-    [TestCase("/v1/images/generations", """{"prompt":"""")]
+    [TestCase("/v1/images/generations", """{"prompt":""")]
     [TestCase("/v1/images/generations", """{"prompt":"bogus"}""")]
     [TestCase("/v1/images/generations", """{"prompt":"3","model":"none"}""")]
     [TestCase("/v1/jobs", """{"prompt":"3","steps":1}""")]

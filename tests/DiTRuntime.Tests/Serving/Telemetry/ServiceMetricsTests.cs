@@ -34,7 +34,7 @@ internal sealed class ServiceMetricsTests
             Assert.That(Value(text, "dit_memory_bytes{part=\"modulation\"}"), Is.Positive);
             Assert.That(Value(text, "dit_memory_bytes{part=\"resident\"}"), Is.GreaterThan(Value(text, "dit_memory_bytes{part=\"managed\"}")));
             Assert.That(Value(text, "dit_requests_total{endpoint=\"/v1/images/generations\",status=\"200\"}"), Is.EqualTo(1));
-            Assert.That(text, Does.Contain($"dit_build_info{{version=\"{ProductVersion.Text}\",backend=\"").And.Contain($"model=\"{server.Model.Id}\"}} 1\n"));
+            Assert.That(text, Does.Contain($"dit_build_info{{backend=\"{server.Model.Backend}\",model=\"digits\",version=\"{ProductVersion.Text}\"}} 1\n"));
         });
     }
 
