@@ -110,6 +110,18 @@ public sealed class AccessTests
     }
 
     [Test]
+    public async Task A_body_that_never_comes_is_not_waited_for()
+    {
+        await using var server = await ServerFixture.StartAsync();
+        using var client = new TcpClient();
+        await client.ConnectAsync(IPAddress.Loopback, server.Address.Port);
+        await client.GetStream().WriteAsync("POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"u8.ToArray());
+        using var reader = new StreamReader(client.GetStream());
+        var answer = await reader.ReadToEndAsync().WaitAsync(TimeSpan.FromSeconds(60));
+        Assert.That(answer, Does.StartWith("HTTP/1.1 408").And.Contain("\"code\":\"timeout\""));
+    }
+
+    [Test]
     public async Task One_address_cannot_take_all_connections()
     {
         await using var server = await ServerFixture.StartAsync(new ServerOptions { MaxConnections = 8 });
