@@ -92,13 +92,17 @@ internal sealed class ServerFixture : IAsyncDisposable
         return await JsonAsync(response);
     }
 
-    /// <summary>Stops before the next pass.</summary>
-    public void Hold() => _open.Reset();
+    /// <summary>Stops before the next pass; those before are forgotten.</summary>
+    public void Hold()
+    {
+        _open.Reset();
+        while (_passes.Wait(0)) continue;
+    }
 
     /// <summary>Goes on.</summary>
     public void Release() => _open.Set();
 
-    /// <summary>Waits until a pass has come to its beginning since the last time.</summary>
+    /// <summary>Waits until a pass has come to its beginning since <see cref="Hold"/>.</summary>
     public Task PassAsync() => _passes.WaitAsync(TimeSpan.FromSeconds(30));
 
     /// <summary>Waits until something is the case.</summary>
