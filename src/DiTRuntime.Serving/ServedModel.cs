@@ -61,6 +61,9 @@ public sealed class ServedModel
     /// <summary>Bytes of the weights: on the device, or as the file holds them where the backend is the processor.</summary>
     public long WeightBytes { get; }
 
+    /// <summary>Bytes of GPU memory held now; null on other backends.</summary>
+    public long? GpuBytes => (_backend as CudaBackend)?.UsedBytes;
+
     /// <summary>Makes images for callers in this process.</summary>
     public DiTPipeline Pipeline { get; }
 
