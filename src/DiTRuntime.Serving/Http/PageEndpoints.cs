@@ -31,7 +31,7 @@ internal static class PageEndpoints
             stream.ReadExactly(content);
             var name = resource[folder.Length..];
             var file = new PageFile(content, TypeOf(name), name == Index);
-            endpoints.MapMethods(name == Index ? "/" : $"/page/{name}", s_methods, file.WriteAsync).WithDisplayName("page");
+            endpoints.MapMethods(name == Index ? "/" : $"/page/{name}", s_methods, file.WriteAsync).WithDisplayName("page").AllowAnonymous();
         }
     }
 

@@ -39,7 +39,10 @@ export function announce(text) {
 /** A note at the edge that goes by itself. */
 export function notify(...content) {
   const note = make('div', { className: 'notice' }, ...content);
-  byId('notices').append(note);
+  // What is behind an open dialog can be neither seen nor reached.
+  const notices = byId('notices');
+  (document.querySelector('dialog[open]') ?? document.body).append(notices);
+  notices.append(note);
   setTimeout(() => note.remove(), content.some(part => part instanceof Element) ? 20000 : 4000);
   return note;
 }

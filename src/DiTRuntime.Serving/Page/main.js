@@ -31,9 +31,10 @@ async function findModel() {
 }
 
 function introduce(model) {
+  const { image_size: size } = model;
   document.title = `${model.id} · DiT`;
   byId('model-name').textContent = model.id;
-  byId('model-about').textContent = `${model.image_size.replace('x', ' × ')} pixels · ${count(model.classes.length, 'class', 'classes')}`;
+  byId('model-about').textContent = `${size} × ${size} pixels · ${count(model.classes.length, 'class', 'classes')}`;
   byId('foot-model').textContent = [model.backend, model.hash].filter(part => part).join(' · ');
 }
 
@@ -63,7 +64,7 @@ const reuse = image => {
   byId('generate').focus({ preventScroll: true });
   announce(`Settings of ${image.name}, seed ${image.seed}, taken over`);
 };
-const gallery = new Gallery(Number.parseInt(model.image_size, 10), { reuse, open: card => viewer.open(card) });
+const gallery = new Gallery(model.image_size, { reuse, open: card => viewer.open(card) });
 const viewer = new Viewer(() => gallery.finishedCards, reuse, { model: model.id, crisp: gallery.crisp });
 
 const shared = fromFragment(location.hash.slice(1), model);
