@@ -65,7 +65,7 @@ internal sealed class ImageSinks(GenerationSetup setup, int side, int channels, 
             npz?.Add(image);
             if (setup.Files.Grid is not null) _sheet.Add(image);
             if (setup.Files.Images.Length > 0)
-                ImageCodecs.Save(setup.Files.Images[_count], image, Texts(setup.ParametersOf(generated.Index, generated.Label, image).Format()));
+                ImageCodecs.Save(setup.Files.Images[_count], image, setup.ParametersOf(generated.Index, generated.Label, image).ToTexts());
         }
 
         _count++;
