@@ -49,6 +49,7 @@ public static class DiTServer
         app.MapModels();
         app.MapImages();
         app.MapJobs();
+        app.MapPage();
         return app;
     }
 

@@ -58,12 +58,7 @@ internal static class PageEndpoints
             headers.XContentTypeOptions = "nosniff";
             headers["Referrer-Policy"] = "no-referrer";
             headers["Cross-Origin-Resource-Policy"] = "same-origin";
-            if (isDocument)
-            {
-                headers.ContentSecurityPolicy = ContentSecurityPolicy;
-                headers["Cross-Origin-Opener-Policy"] = "same-origin";
-            }
-
+            if (isDocument) headers.ContentSecurityPolicy = ContentSecurityPolicy;
             if (IsKnown(context.Request.Headers.IfNoneMatch))
             {
                 response.StatusCode = StatusCodes.Status304NotModified;

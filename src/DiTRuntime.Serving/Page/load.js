@@ -5,6 +5,7 @@ import { byId } from './dom.js';
 
 const pause = 2000, longPause = 10000;
 
+/** Begins to look, and returns what looks at once. */
 export function watchLoad() {
   let timer = 0;
   const look = async () => {
@@ -23,6 +24,7 @@ export function watchLoad() {
   };
   document.addEventListener('visibilitychange', look);
   look();
+  return look;
 }
 
 function show(load) {

@@ -45,13 +45,14 @@ const narrow = () => matchMedia('(max-width: 59.99rem)').matches;
 setUpKey();
 const model = await findModel();
 introduce(model);
-watchLoad();
+const lookAtLoad = watchLoad();
 
 const settings = new Settings(model, async asked => {
   try {
     await startJob(asked, { gallery, classes: settings.classes });
     if (asked.drawn) settings.tellSeed(asked.seed);
     history.replaceState(null, '', `#${toFragment(asked)}`);
+    lookAtLoad();
     if (narrow()) bring(document.querySelector('.results'));
   } catch (error) {
     settings.refuse(error);
