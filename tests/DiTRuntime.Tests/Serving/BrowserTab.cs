@@ -26,7 +26,7 @@ internal sealed class BrowserTab(IBrowserContext context, IPage page) : IAsyncDi
     public IPage Page => page;
 
     /// <summary>Opens an address.</summary>
-    public async Task GoAsync(string url, int width, string scheme)
+    public async Task GoAsync(Uri url, int width, string scheme)
     {
         page.Console += (_, e) =>
         {
@@ -39,7 +39,7 @@ internal sealed class BrowserTab(IBrowserContext context, IPage page) : IAsyncDi
         };
         await page.SetViewportAsync(new ViewPortOptions { Width = width, Height = 800 });
         await page.EmulateMediaFeaturesAsync([new MediaFeatureValue { MediaFeature = MediaFeature.PrefersColorScheme, Value = scheme }]);
-        await page.GoToAsync(url);
+        await page.GoToAsync(url.AbsoluteUri);
     }
 
     /// <summary>Waits until the form can be filled.</summary>

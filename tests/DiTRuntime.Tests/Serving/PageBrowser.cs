@@ -27,7 +27,7 @@ internal sealed class PageBrowser : IAsyncDisposable
     /// <param name="url">The address.</param>
     /// <param name="width">Width of the window in CSS pixels.</param>
     /// <param name="scheme">"light" or "dark".</param>
-    public async Task<BrowserTab> OpenAsync(string url, int width = 1280, string scheme = "light")
+    public async Task<BrowserTab> OpenAsync(Uri url, int width = 1280, string scheme = "light")
     {
         var context = await _browser.CreateBrowserContextAsync();
         var tab = new BrowserTab(context, await context.NewPageAsync());

@@ -1,4 +1,4 @@
-using System.Text.Json;
+using DiTRuntime.Serving;
 
 namespace DiTRuntime.Tests.Serving;
 
@@ -98,13 +98,19 @@ internal sealed class PageTests
         await tab.ClickAsync(".pick[value='3']");
         await tab.ClickAsync(".pick[value='5']");
         await SetAsync(tab, "#steps", "200");
+        var passes = 0;
+        _server.BeforePass = () =>
+        {
+            if (++passes == 120) _server.Hold();
+        };
         await tab.ClickAsync("#generate");
+        await tab.UntilAsync("seen.has('Class 3 and Class 5: 50 percent') && seen.has('preview') && seen.has('bar')");
+        _server.Release();
         await tab.UntilAsync($"document.querySelectorAll('{Finished}').length === 2");
         var seen = await tab.ValueAsync<string[]>("[...seen]");
         await Assert.MultipleAsync(async () =>
         {
-            Assert.That(seen, Does.Contain("Step N of N").And.Contain("bar").And.Contain("preview"));
-            Assert.That(seen, Does.Contain("Class 3 and Class 5: 50 percent"));
+            Assert.That(seen, Does.Contain("Step N of N"));
             Assert.That(await tab.ValueAsync<int>("document.querySelectorAll('.activity-row, img.preview').length"), Is.Zero);
             Assert.That(await tab.TextAsync("#seed-hint"), Does.Match(@"^Drawn: \d+ Keep$"));
         });
@@ -123,10 +129,10 @@ internal sealed class PageTests
         Assert.That(await tab.ValueAsync<int>("document.querySelectorAll('.card').length"), Is.EqualTo(10));
         await tab.ClickAsync("[aria-label^=Cancel]");
         await tab.UntilAsync("document.querySelectorAll('.card, .activity-row').length === 0");
-        using var jobs = JsonDocument.Parse(await _server.Client.GetStringAsync("/v1/jobs?limit=1"));
+        var jobs = await _server.GetJsonAsync("/v1/jobs?limit=1");
         await Assert.MultipleAsync(async () =>
         {
-            Assert.That(jobs.RootElement.GetProperty("data")[0].GetProperty("status").GetString(), Is.EqualTo("cancelled"));
+            Assert.That(jobs.GetProperty("data")[0].GetProperty("status").GetString(), Is.EqualTo("cancelled"));
             Assert.That(await tab.ValueAsync<bool>("document.getElementById('empty').hidden"), Is.False);
         });
         ThereIsNothingElse(tab);
@@ -186,8 +192,8 @@ internal sealed class PageTests
     [Test]
     public async Task A_key_is_asked_for_where_the_service_wants_one()
     {
-        await using var server = await ServerFixture.StartAsync("open-sesame");
-        await using var tab = await _browser.OpenAsync(server.Url);
+        await using var server = await ServerFixture.StartAsync(new ServerOptions { ApiKeys = ["open-sesame"] });
+        await using var tab = await _browser.OpenAsync(server.Address);
         await tab.SeesAsync("#key-dialog[open]");
         await tab.PressAsync("Escape");
         await tab.SeesAsync("#banner-key");
@@ -211,7 +217,7 @@ internal sealed class PageTests
             Assert.That(await tab.ValueAsync<int>("localStorage.length"), Is.Zero);
             Assert.That(await tab.ValueAsync<string>("location.href"), Does.Not.Contain("sesame"));
             Assert.That(tab.Problems, Has.All.Contains("401"));
-            Assert.That(tab.Hosts, Is.EqualTo(new[] { new Uri(server.Url).Authority }));
+            Assert.That(tab.Hosts, Is.EqualTo(new[] { server.Address.Authority }));
         });
     }
 
@@ -219,7 +225,7 @@ internal sealed class PageTests
     [TestCase("dark")]
     public async Task Nothing_is_wider_than_a_phone(string scheme)
     {
-        await using var tab = await _browser.OpenAsync(_server.Url, 360, scheme);
+        await using var tab = await _browser.OpenAsync(_server.Address, 360, scheme);
         await tab.ReadyAsync();
         Assert.That(await tab.ScrollsSidewaysAsync(), Is.False, "at the start");
         await tab.ClickAsync("#class-search");
@@ -245,7 +251,7 @@ internal sealed class PageTests
     [Test]
     public async Task The_page_comes_back_with_the_settings_of_its_address()
     {
-        await using var tab = await _browser.OpenAsync($"{_server.Url}#class=8,3&n=4&steps=30&guidance_scale=1.5&sampler=ddpm&eta=7&seed=5");
+        await using var tab = await _browser.OpenAsync(new Uri(_server.Address, "#class=8,3&n=4&steps=30&guidance_scale=1.5&sampler=ddpm&eta=7&seed=5"));
         await tab.ReadyAsync();
         await Assert.MultipleAsync(async () =>
         {
@@ -257,7 +263,7 @@ internal sealed class PageTests
 
     private async Task<BrowserTab> OpenAsync()
     {
-        var tab = await _browser.OpenAsync(_server.Url);
+        var tab = await _browser.OpenAsync(_server.Address);
         await tab.ReadyAsync();
         return tab;
     }
@@ -271,6 +277,6 @@ internal sealed class PageTests
     private void ThereIsNothingElse(BrowserTab tab) => Assert.Multiple(() =>
     {
         Assert.That(tab.Problems, Is.Empty, "the console");
-        Assert.That(tab.Hosts, Is.EqualTo(new[] { new Uri(_server.Url).Authority }), "hosts");
+        Assert.That(tab.Hosts, Is.EqualTo(new[] { _server.Address.Authority }), "hosts");
     });
 }
