@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using PuppeteerSharp;
-using PuppeteerSharp.Input;
 using PuppeteerSharp.Media;
 
 namespace DiTRuntime.Tests.Serving;
@@ -67,9 +66,9 @@ internal sealed class BrowserTab(IBrowserContext context, IPage page) : IAsyncDi
     /// <summary>Puts a text in the place of what a field holds.</summary>
     public async Task ReplaceAsync(string text)
     {
-        await page.Keyboard.DownAsync(Key.Control);
+        await page.Keyboard.DownAsync("Control");
         await page.Keyboard.PressAsync("a");
-        await page.Keyboard.UpAsync(Key.Control);
+        await page.Keyboard.UpAsync("Control");
         await page.Keyboard.TypeAsync(text);
     }
 
