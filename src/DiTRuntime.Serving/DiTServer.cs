@@ -87,11 +87,13 @@ public static class DiTServer
         });
     }
 
-    /// <summary>Failures go to standard error, one line and where they arose; what clients do wrong goes nowhere.</summary>
+    /// <summary>Failures of requests go to standard error with the place where they arose; what clients do wrong goes nowhere, and what ends the service is told by who has started it.</summary>
     private static void AddLogging(ILoggingBuilder logging)
     {
         logging.SetMinimumLevel(LogLevel.Warning);
         logging.AddFilter("Microsoft", LogLevel.Error);
+        logging.AddFilter("Microsoft.Extensions.Hosting", LogLevel.None);
+        logging.AddFilter(typeof(ModelHost).FullName, LogLevel.None);
         logging.AddSimpleConsole(console => console.SingleLine = true);
         logging.Services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
     }

@@ -42,7 +42,7 @@ internal sealed class ImageSchedulerTests
         scene.Release();
         scene.AssertAsAlone(small);
         scene.AssertAsAlone(large);
-        Assert.That(small.Ended, Is.LessThan(large.Ended));
+        Assert.That(small.Ended < large.Ended);
     }
 
     [Test]

@@ -52,7 +52,7 @@ internal sealed class SchedulerFaultTests
         scene.Release();
         Assert.That(async () => await bad.Completion.WaitAsync(TimeSpan.FromSeconds(30)), Throws.InvalidOperationException.With.Message.EqualTo("picky"));
         scene.AssertAsAlone(good);
-        Assert.That(good.Completion.Result.Select(image => image.Pixels), Is.EqualTo(good.Completion.Result.Select(image => image.Latent[..3])));
+        Assert.That(good.Completion.Result.Select(image => image.Pixels), Is.EqualTo(good.Completion.Result.Select(image => image.Latent[..192])));
     }
 
     [Test]
@@ -90,7 +90,7 @@ internal sealed class SchedulerFaultTests
         public void ImageCancelled() => Cancelled++;
     }
 
-    /// <summary>An image is the first three values of its latent; one latent is refused.</summary>
+    /// <summary>An image is the beginning of its latent; one latent is refused.</summary>
     private sealed class PickyDecoder : IImageDecoder
     {
         public float[] Refused { get; set; } = [];
