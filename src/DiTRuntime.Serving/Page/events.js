@@ -1,23 +1,38 @@
 // Server-sent events by fetch: EventSource cannot send a key.
 
-import { send, ServiceError } from './api.js';
+import { getJson, send, ServiceError } from './api.js';
 
 const firstPause = 500, longestPause = 8000;
+// Browsers hold six connections to a host; streams leave some of them to requests. Jobs beyond that are asked for now and then.
+const mostStreams = 3;
+const askPause = 1000;
+let streams = 0;
 
 /**
- * The events of an address, across lost connections, until the caller has seen the last.
- * @param {string} path relative to the page
+ * What happens to a job, across lost connections, until the caller has seen the last.
+ * @param {string} path the job's
+ * @param {number} interval steps between previews
  * @param {AbortSignal} signal ends it
- * @yields {{event: string, data: any}} what the server sends; {event: "lost"} when a connection broke and another is tried
+ * @yields {{event: string, data: any}} what the service tells; {event: "lost"} when a connection broke and another is tried
  */
-export async function* follow(path, signal) {
+export async function* follow(path, interval, signal) {
   let pause = firstPause;
-  for (;;) {
+  while (!signal.aborted) {
     try {
-      const response = await send(path, { accept: 'text/event-stream', signal });
-      for await (const message of parse(response.body)) {
-        pause = firstPause;
-        yield { event: message.event, data: JSON.parse(message.data) };
+      if (streams === mostStreams) {
+        const job = await getJson(path, { signal });
+        yield { event: ['completed', 'failed', 'cancelled'].includes(job.status) ? job.status : 'progress', data: job };
+        await sleep(askPause);
+        continue;
+      }
+      streams++;
+      try {
+        for await (const message of parse((await send(`${path}/events?previews=1&interval=${interval}`, { accept: 'text/event-stream', signal })).body)) {
+          pause = firstPause;
+          yield { event: message.event, data: JSON.parse(message.data) };
+        }
+      } finally {
+        streams--;
       }
     } catch (error) {
       if (signal.aborted) return;
@@ -26,10 +41,12 @@ export async function* follow(path, signal) {
     }
     if (signal.aborted) return;
     yield { event: 'lost', data: null };
-    await new Promise(resolve => setTimeout(resolve, pause));
+    await sleep(pause);
     pause = Math.min(2 * pause, longestPause);
   }
 }
+
+const sleep = milliseconds => new Promise(resolve => setTimeout(resolve, milliseconds));
 
 /** The messages of a stream of bytes. */
 async function* parse(body) {

@@ -44,7 +44,7 @@ async function run(job, { title, n, steps, cards, gallery }) {
   row.show(job, n, steps);
   const begun = performance.now();
   try {
-    for await (const { event, data } of follow(`${path}/events?previews=1&interval=${Math.max(1, Math.round(steps / previewsOfAnImage))}`, stop.signal)) {
+    for await (const { event, data } of follow(path, Math.max(1, Math.round(steps / previewsOfAnImage)), stop.signal)) {
       if (event === 'lost') row.say('The connection was lost; trying again…');
       else if (event === 'progress') row.show(data, n, steps);
       else if (event === 'preview') cards[data.image]?.preview(data);

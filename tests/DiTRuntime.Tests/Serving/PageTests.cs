@@ -105,7 +105,7 @@ internal sealed class PageTests
             """);
         await tab.ClickAsync(".pick[value='3']");
         await tab.ClickAsync(".pick[value='5']");
-        await SetAsync(tab, "#steps", "200");
+        await SetAsync(tab, "#steps", "100");
         var passes = 0;
         // So that there is time to look; the pass after this one waits.
         _server.BeforePass = () =>
@@ -144,6 +144,25 @@ internal sealed class PageTests
             Assert.That(jobs.GetProperty("data")[0].GetProperty("status").GetString(), Is.EqualTo("cancelled"));
             Assert.That(await tab.ValueAsync<bool>("document.getElementById('empty').hidden"), Is.False);
         });
+        ThereIsNothingElse(tab);
+    }
+
+    [Test]
+    public async Task Many_jobs_at_once_leave_the_page_a_connection_to_cancel_them()
+    {
+        const int jobs = 8;
+        await using var tab = await OpenAsync();
+        await tab.ClickAsync(".pick[value='1']");
+        await SetAsync(tab, "#n", "10");
+        await SetAsync(tab, "#steps", "1000");
+        for (var i = 1; i <= jobs; i++)
+        {
+            await tab.ClickAsync("#generate");
+            await tab.UntilAsync($"document.querySelectorAll('.activity-row').length === {i}");
+        }
+
+        await tab.Page.EvaluateExpressionAsync("document.querySelectorAll('[aria-label^=Cancel]').forEach(button => button.click())");
+        await tab.UntilAsync("document.querySelectorAll('.card, .activity-row').length === 0");
         ThereIsNothingElse(tab);
     }
 
