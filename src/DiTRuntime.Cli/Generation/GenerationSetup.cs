@@ -1,4 +1,5 @@
 using System.Reflection;
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using DiTRuntime.Checkpoints;
 using DiTRuntime.Imaging;
@@ -14,18 +15,24 @@ internal sealed class GenerationSetup
     private const int TokensPerBatch = 1024;
 
     private const int DefaultSteps = 50;
-    private const int MaxImages = 10_000_000;
+
+    /// <summary>Images of the largest run.</summary>
+    public const int MaxImages = 10_000_000;
 
     private readonly GenerateOptions _options;
+    private readonly string _backend;
+    private readonly string? _latentsHash;
+    private readonly Lazy<string?> _vaeHash;
     private readonly RecordingNoise? _recording;
 
     /// <param name="options">What the command line says.</param>
     /// <param name="modelPath">The model's file or folder.</param>
     /// <param name="weights">The model, opened.</param>
+    /// <param name="backend">Name of the backend that will run it.</param>
     /// <exception cref="UsageException">Flags that contradict each other or the model.</exception>
-    public GenerationSetup(GenerateOptions options, string modelPath, DiTWeights weights)
+    public GenerationSetup(GenerateOptions options, string modelPath, DiTWeights weights, string backend)
     {
-        _options = options;
+        (_options, _backend) = (options, backend);
         Config = weights.Config;
         ModelPath = modelPath;
         ModelHash = ContentHash.Of(weights.Checkpoint);
@@ -34,10 +41,12 @@ internal sealed class GenerationSetup
         IsGuided = options.Compatibility == Compatibility.Official ? options.CfgScale != 1 : options.CfgScale > 1;
 
         var given = options.Latents is { } file ? LatentsFile.Read(file, Config) : default;
-        var labels = LabelList.Parse(options.ClassLabels, weights.Labels, Config.ClassCount);
-        TotalCount = CountOf(options, labels.Length, given.Values is null ? null : given.Count);
-        Images = options.Shard.Images(TotalCount);
-        Labels = [.. Images.Select(image => labels[image % labels.Length])];
+        if (given.Values is not null) _latentsHash = Hex(SHA256.HashData(MemoryMarshal.AsBytes<float>(given.Values)));
+        _vaeHash = new Lazy<string?>(() => VaeHashOf(options, modelPath, Config));
+        ClassCycle = LabelList.Parse(options.ClassLabels, weights.Labels, Config.ClassCount);
+        TotalCount = CountOf(options, ClassCycle.Length, given.Values is null ? null : given.Count);
+        Images = Shard.Images(TotalCount);
+        Labels = [.. Images.Select(image => ClassCycle[image % ClassCycle.Length])];
         Files = Outputs.Settle(options, [.. Images.Select((image, i) => new OutputImage(image, SeedOfImage(image), Labels[i]))]);
 
         (Plan, Spacing) = PlanOf(options, Config);
@@ -45,7 +54,7 @@ internal sealed class GenerationSetup
         NoiseSource noise = options.Noise == NoiseKind.Image ? new ImageNoise(Seed) : new BatchNoise(Seed, IsGuided);
         if (given.Values is not null) noise = new GivenNoise(given.Values, noise);
         if (Files.Latents is not null) noise = _recording = new RecordingNoise(noise);
-        Settings = new SamplingSettings(Plan, noise, IsGuided ? (float)options.CfgScale : 1, GuidedChannelsOf(options));
+        Settings = new SamplingSettings(Plan, noise, IsGuided ? (float)options.CfgScale : 1, GuidedChannelsOf(options.CfgChannels));
     }
 
     /// <summary>The architecture.</summary>
@@ -66,10 +75,19 @@ internal sealed class GenerationSetup
     /// <summary>Images of the whole run, of which this part makes some.</summary>
     public int TotalCount { get; }
 
-    /// <summary>Index in the whole run of each image to make.</summary>
+    /// <summary>Which part of the whole run it is.</summary>
+    public Shard Shard => _options.Shard ?? Shard.Whole;
+
+    /// <summary>Whether what is there already of this part is kept, and only the rest made.</summary>
+    public bool Resumes => _options.Shard is not null && Files.Grid is null && Files.Latents is null;
+
+    /// <summary>Classes of the whole run, repeated in turn.</summary>
+    public int[] ClassCycle { get; }
+
+    /// <summary>Index in the whole run of each image of this part.</summary>
     public int[] Images { get; }
 
-    /// <summary>Class of each image to make.</summary>
+    /// <summary>Class of each image of this part.</summary>
     public int[] Labels { get; }
 
     /// <summary>Images sampled together.</summary>
@@ -112,6 +130,11 @@ internal sealed class GenerationSetup
         Model = ModelSource.NameOf(ModelPath),
         ModelHash = ModelHash,
         Compat = _options.Compatibility == Compatibility.Official ? null : "diffusers",
+        Noise = _options.Noise == NoiseKind.Image ? null : "batch",
+        Latents = _latentsHash,
+        GuidedChannels = IsGuided && Settings.GuidedChannels != GuidedChannelsOf(null) ? Settings.GuidedChannels : null,
+        VaeHash = _vaeHash.Value,
+        Backend = _backend == "cpu" ? null : _backend,
         Version = Version,
     };
 
@@ -136,8 +159,9 @@ internal sealed class GenerationSetup
         if (options.Count is < 1 or > MaxImages) throw new UsageException($"--count {options.Count}: expected 1 to {MaxImages}");
         if (options.Count is { } count && givenCount is { } given && count != given)
             throw new UsageException($"--count {count}: {options.Latents} holds latents for {given} image{(given == 1 ? "" : "s")}");
-        if (options.Noise == NoiseKind.Batch && options.Shard.Total > 1)
+        if (options.Shard is not null && options.Noise == NoiseKind.Batch)
             throw new UsageException("--shard: with --noise batch an image depends on the ones before it; use --noise image");
+        if (options.Shard is not null && options.Seed < 0) throw new UsageException("--shard: every shard of a run needs the same seed; --seed -1 would draw another for each");
         return options.Count ?? givenCount ?? labelCount;
     }
 
@@ -162,11 +186,20 @@ internal sealed class GenerationSetup
             : throw new UsageException($"--batch {batch}: {batch} images of {Config.TokenCount} tokens are too many at once; at most {largest} can be");
     }
 
-    private int GuidedChannelsOf(GenerateOptions options) => options.CfgChannels switch
+    private static string? VaeHashOf(GenerateOptions options, string modelPath, DiTConfig config)
     {
-        null => options.Compatibility == Compatibility.Official ? Math.Min(3, Config.InChannels) : Config.InChannels,
+        if (options.Vae is null && ModelSource.IsPixelSpace(config)) return null;
+        using var checkpoint = Checkpoint.Open(ModelSource.DecoderPath(modelPath, options.Vae, config), "vae");
+        return ContentHash.Of(checkpoint);
+    }
+
+    private static string Hex(byte[] hash) => Convert.ToHexStringLower(hash.AsSpan(0, 5));
+
+    private int GuidedChannelsOf(string? given) => given switch
+    {
+        null => _options.Compatibility == Compatibility.Official ? Math.Min(3, Config.InChannels) : Config.InChannels,
         "3" => Math.Min(3, Config.InChannels),
         "all" => Config.InChannels,
-        _ => throw new UsageException($"--cfg-channels {options.CfgChannels}: expected 3 or all"),
+        _ => throw new UsageException($"--cfg-channels {given}: expected 3 or all"),
     };
 }
