@@ -12,12 +12,13 @@ internal static class CliApplication
     /// <param name="arguments">The words after the program's name.</param>
     /// <param name="console">Where to write.</param>
     /// <param name="cancellation">Cancelled by Ctrl-C; the command then ends with 130.</param>
+    /// <param name="askForTime">Told how long the command may need to end after <paramref name="cancellation"/>, where that is longer than an instant.</param>
     /// <returns>An <see cref="ExitCode"/>. Every failure writes exactly one line to standard error (more with --verbose).</returns>
-    public static int Run(IReadOnlyList<string> arguments, CliConsole console, CancellationToken cancellation)
+    public static int Run(IReadOnlyList<string> arguments, CliConsole console, CancellationToken cancellation, Action<TimeSpan>? askForTime = null)
     {
         var common = new CommonOptions();
         Session? session = null;
-        var root = CreateRoot(common, parse => session = common.Open(parse, console, cancellation));
+        var root = CreateRoot(common, parse => session = common.Open(parse, console, askForTime, cancellation));
         // A word that begins with @ is a file name like any other.
         var parse = root.Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
         try
@@ -47,6 +48,7 @@ internal static class CliApplication
         root.Add(MergeCommand.Create(open));
         root.Add(QuantizeCommand.Create(open));
         root.Add(ExportCommand.Create(open));
+        root.Add(ServeCommand.Create(open));
         root.Add(InspectCommand.Create(open));
         root.Add(ForwardCommand.Create(open));
         root.Add(SynthesizeCommand.Create(open));

@@ -25,7 +25,7 @@ internal sealed class CommonOptions
     public bool IsVerbose(ParseResult parse) => parse.GetResult(_verbose) is not null && parse.GetValue(_verbose);
 
     /// <summary>What a command works with.</summary>
-    public Session Open(ParseResult parse, CliConsole console, CancellationToken cancellation) => new(console, cancellation)
+    public Session Open(ParseResult parse, CliConsole console, Action<TimeSpan>? askForTime, CancellationToken cancellation) => new(console, askForTime, cancellation)
     {
         BackendName = parse.GetRequiredValue(_backend),
         ThreadCount = parse.GetValue(_threads),

@@ -5,9 +5,6 @@ namespace DiTRuntime.Cli;
 /// <summary>Turns Ctrl-C and SIGTERM into a cancelled token, and ends the process when the work does not react in time.</summary>
 internal sealed class Interruption : IDisposable
 {
-    /// <summary>How long the work may take to notice; the process is to end within a second.</summary>
-    private static readonly TimeSpan s_grace = TimeSpan.FromMilliseconds(700);
-
     private readonly CancellationTokenSource _source = new();
     private readonly PosixSignalRegistration[] _registrations;
     private readonly Timer _deadline;
@@ -21,6 +18,9 @@ internal sealed class Interruption : IDisposable
             PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal),
         ];
     }
+
+    /// <summary>How long the work may take to end after the first signal; for most commands the process is to end within a second.</summary>
+    public TimeSpan Grace { get; set; } = TimeSpan.FromMilliseconds(700);
 
     /// <summary>Cancelled by the first signal.</summary>
     public CancellationToken Token => _source.Token;
@@ -37,7 +37,7 @@ internal sealed class Interruption : IDisposable
     {
         context.Cancel = true;
         if (_source.IsCancellationRequested) EndNow();
-        _deadline.Change(s_grace, Timeout.InfiniteTimeSpan);
+        _deadline.Change(Grace, Timeout.InfiniteTimeSpan);
         // Callbacks of the token may block; the deadline must not depend on them.
         ThreadPool.UnsafeQueueUserWorkItem(static source => source.Cancel(), _source, preferLocal: false);
     }

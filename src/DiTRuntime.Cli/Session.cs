@@ -2,14 +2,13 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using DiTRuntime.Backends;
-using DiTRuntime.Backends.Cpu;
 using DiTRuntime.Cuda;
 using DiTRuntime.Cuda.Devices;
 
 namespace DiTRuntime.Cli;
 
 /// <summary>What every command works with: the common options, the console and the cancellation.</summary>
-internal sealed class Session(CliConsole console, CancellationToken cancellation)
+internal sealed class Session(CliConsole console, Action<TimeSpan>? askForTime, CancellationToken cancellation)
 {
     private static readonly JsonSerializerOptions s_json = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
@@ -33,20 +32,16 @@ internal sealed class Session(CliConsole console, CancellationToken cancellation
     /// <summary>Cancelled by Ctrl-C.</summary>
     public CancellationToken Cancellation => cancellation;
 
+    /// <summary>Asks for time to end in after a signal, where an instant is not enough.</summary>
+    public void AskForTime(TimeSpan grace) => askForTime?.Invoke(grace);
+
     /// <summary>Makes the backend that --backend names; auto takes a GPU where one can be used, and says which it took.</summary>
     /// <param name="options">Settings, where it is a GPU.</param>
     /// <exception cref="GpuUnavailableException">It cannot be used here; says why.</exception>
     /// <exception cref="UsageException">There is no such backend.</exception>
     public IDiTBackend CreateBackend(CudaOptions? options = null)
     {
-        var backend = BackendName switch
-        {
-            "auto" => CreateAny(options),
-            "cpu" => CreateCpu(),
-            "cuda" => CudaEngine.OpenGpu(options),
-            "emulated" => CudaEngine.OpenEmulated(options),
-            _ => throw new UsageException($"--backend {BackendName}: expected auto, cpu, cuda or emulated"),
-        };
+        var backend = BackendChoice.Open(BackendName, ThreadCount, options, Announce);
         backend.Cancellation = cancellation;
         return backend;
     }
@@ -63,24 +58,6 @@ internal sealed class Session(CliConsole console, CancellationToken cancellation
     {
         if (console.ErrorIsTerminal) Note(line);
         else _announcement = line;
-    }
-
-    private CpuBackend CreateCpu() => CpuBackend.Create(new CpuOptions(ThreadCount));
-
-    private IDiTBackend CreateAny(CudaOptions? options)
-    {
-        try
-        {
-            var gpu = CudaEngine.OpenGpu(options);
-            Announce($"backend: {gpu.Description}");
-            return gpu;
-        }
-        catch (GpuUnavailableException e)
-        {
-            var cpu = CreateCpu();
-            Announce($"backend: {cpu.Description} (no GPU: {e.Message})");
-            return cpu;
-        }
     }
 
     /// <summary>Writes a line of data.</summary>

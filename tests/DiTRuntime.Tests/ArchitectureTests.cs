@@ -22,7 +22,8 @@ internal sealed partial class ArchitectureTests
         ["DiTRuntime.Calibration"] = ["DiTRuntime"],
         ["DiTRuntime.Cuda"] = ["DiTRuntime"],
         ["DiTRuntime.Exporter"] = ["DiTRuntime", "DiTRuntime.Cuda"],
-        ["DiTRuntime.Cli"] = ["DiTRuntime", "DiTRuntime.Calibration", "DiTRuntime.Cuda", "DiTRuntime.Exporter"],
+        ["DiTRuntime.Serving"] = ["DiTRuntime", "DiTRuntime.Cuda"],
+        ["DiTRuntime.Cli"] = ["DiTRuntime", "DiTRuntime.Calibration", "DiTRuntime.Cuda", "DiTRuntime.Exporter", "DiTRuntime.Serving"],
     };
 
     [Test]

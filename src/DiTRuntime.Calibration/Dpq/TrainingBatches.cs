@@ -139,7 +139,7 @@ internal sealed class TrajectoryBatches : ITrainingBatches
             var step = _plan.Steps[place];
             timesteps[2 * image] = timesteps[2 * image + 1] = step.Timestep;
             (labels[2 * image], labels[2 * image + 1]) = ((int)new TorchGenerator(Seeds.Of(_seed, Trajectory(image, lap))).NextInt((uint)config.ClassCount), config.NullClass);
-            var channels = _model.Compatibility == Compatibility.Diffusers ? config.InChannels : Math.Min(3, config.InChannels);
+            var channels = _model.Compatibility.GuidedChannels(config);
             updates[image] = new SampleUpdate(image, 2 * image, 2 * image + 1, GuidanceScale, channels, step.Update);
         }
 

@@ -23,7 +23,7 @@ internal sealed class Trajectory : IDisposable
         var rows = rowsPerImage * images.Length;
         _state = model.CreateState(images.Length, rows);
         _table = new ModulationTable(model.Backend, config, rows);
-        var guided = model.Compatibility == Compatibility.Official ? Math.Min(3, config.InChannels) : config.InChannels;
+        var guided = model.Compatibility.GuidedChannels(config);
         var updates = new SampleUpdate[plan.Steps.Length * images.Length];
         for (var u = 0; u < updates.Length; u++)
         {

@@ -74,7 +74,7 @@ internal sealed class CalibrationSet
         foreach (ref var label in classes.AsSpan()) label = (int)random.NextInt((uint)config.ClassCount);
         var plan = Plan();
         var picks = Pick(random, classes.Length, count, plan.Steps.Length);
-        var guidedChannels = model.Compatibility == Compatibility.Diffusers ? config.InChannels : 3;
+        var guidedChannels = model.Compatibility.GuidedChannels(config);
         var settings = new SamplingSettings(plan, new ImageNoise(random.NextUInt32()), GuidanceScale, guidedChannels);
         var set = new CalibrationSet(new float[count * config.LatentCount], new int[count], new int[count], classes);
         var latents = new float[BatchSize * config.LatentCount];

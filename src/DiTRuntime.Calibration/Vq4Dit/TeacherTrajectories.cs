@@ -94,7 +94,7 @@ internal sealed class TeacherTrajectories : IDisposable
 
     private void Advance(int time)
     {
-        var guided = _model.Compatibility == Compatibility.Official ? Math.Min(3, _model.Config.InChannels) : _model.Config.InChannels;
+        var guided = _model.Compatibility.GuidedChannels(_model.Config);
         var updates = new SampleUpdate[ImageCount];
         for (var image = 0; image < ImageCount; image++)
         {

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using DiTRuntime.Cli.Exporting;
 using DiTRuntime.Exporter;
+using DiTRuntime.Models;
 
 namespace DiTRuntime.Cli.Commands;
 

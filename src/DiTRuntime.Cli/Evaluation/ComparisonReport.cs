@@ -1,6 +1,7 @@
 using DiTRuntime.Calibration.Evaluation;
 using DiTRuntime.Calibration.Reporting;
 using DiTRuntime.Imaging;
+using DiTRuntime.Models;
 
 namespace DiTRuntime.Cli.Evaluation;
 

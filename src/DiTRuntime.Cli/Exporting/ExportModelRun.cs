@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using DiTRuntime.Exporter;
+using DiTRuntime.Models;
 
 namespace DiTRuntime.Cli.Exporting;
 

@@ -4,7 +4,6 @@ using DiTRuntime.Backends;
 using DiTRuntime.Cuda;
 using DiTRuntime.Cuda.Planning;
 using DiTRuntime.Decoding;
-using DiTRuntime.Imaging;
 using DiTRuntime.Models;
 
 namespace DiTRuntime.Cli.Generation;
@@ -35,8 +34,7 @@ internal sealed class GenerateRun(GenerateOptions options, Session session)
         using var decoder = setup.Files.NeedPixels ? ModelSource.OpenDecoder(path, options.Vae, setup.Config, backend) : null;
         if (decoder is not null) session.Detail($"decoder: {decoder.Description}");
         if (decoder is not null && plan is not null) decoder.TileSide = Math.Min(decoder.TileSide, plan.TileSide);
-        var rounding = options.Compatibility == Compatibility.Official ? PixelRounding.Truncate : PixelRounding.Nearest;
-        using var sinks = new ImageSinks(setup, setup.Config.InputSize * (decoder?.UpscaleFactor ?? 1), decoder?.ImageChannels ?? 0, rounding);
+        using var sinks = new ImageSinks(setup, setup.Config.InputSize * (decoder?.UpscaleFactor ?? 1), decoder?.ImageChannels ?? 0, options.Compatibility.Rounding());
         sinks.Check();
         sinks.Resume();
         session.WithProgress(display => Generate(setup, weights, plan?.Residency ?? WeightResidency.All, decoder, sinks, backend, display));
@@ -131,15 +129,15 @@ internal sealed class GenerateRun(GenerateOptions options, Session session)
 
     private JsonObject Summary(GenerationSetup setup, DiTWeights weights, IDiTBackend backend, IImageDecoder? decoder, double stepsPerSecond, int made) => new()
     {
-        ["version"] = GenerationSetup.Version,
+        ["version"] = ProductVersion.Text,
         ["backend"] = backend.Name,
         ["backend_description"] = backend.Description,
         ["model"] = new JsonObject
         {
             ["path"] = setup.ModelPath,
-            ["name"] = ModelSource.NameOf(setup.ModelPath),
+            ["name"] = setup.Identity.Name,
             ["architecture"] = DiTConfigs.NameOf(setup.Config),
-            ["hash"] = setup.ModelHash,
+            ["hash"] = setup.Identity.Hash,
             ["parameters"] = weights.ParameterCount,
         },
         ["decoder"] = decoder?.Description,
@@ -148,7 +146,7 @@ internal sealed class GenerateRun(GenerateOptions options, Session session)
             ["compat"] = options.Compatibility == Compatibility.Official ? "official" : "diffusers",
             ["sampler"] = setup.Plan.Name,
             ["steps"] = setup.Plan.Steps.Length,
-            ["spacing"] = setup.Spacing,
+            ["spacing"] = setup.Sampler.ResolveSpacing().Name,
             ["eta"] = options.Eta,
             ["cfg_scale"] = options.CfgScale,
             ["guided_channels"] = setup.IsGuided ? setup.Settings.GuidedChannels : 0,

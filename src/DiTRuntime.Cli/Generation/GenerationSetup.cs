@@ -1,4 +1,3 @@
-using System.Reflection;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using DiTRuntime.Checkpoints;
@@ -14,15 +13,11 @@ internal sealed class GenerationSetup
     /// <summary>Tokens in flight from which larger batches gain nothing on a processor.</summary>
     private const int TokensPerBatch = 1024;
 
-    private const int DefaultSteps = 50;
-
     /// <summary>Images of the largest run.</summary>
     public const int MaxImages = 10_000_000;
 
     private readonly GenerateOptions _options;
-    private readonly string _backend;
     private readonly string? _latentsHash;
-    private readonly Lazy<string?> _vaeHash;
     private readonly RecordingNoise? _recording;
 
     /// <param name="options">What the command line says.</param>
@@ -32,24 +27,25 @@ internal sealed class GenerationSetup
     /// <exception cref="UsageException">Flags that contradict each other or the model.</exception>
     public GenerationSetup(GenerateOptions options, string modelPath, DiTWeights weights, string backend)
     {
-        (_options, _backend) = (options, backend);
+        _options = options;
         Config = weights.Config;
         ModelPath = modelPath;
-        ModelHash = ContentHash.Of(weights.Checkpoint);
+        var hash = ContentHash.Of(weights.Checkpoint);
+        Identity = new ModelIdentity(ModelSource.NameOf(modelPath), hash, options.Compatibility, ModelSource.DecoderHash(modelPath, options.Vae, Config), backend);
         Seed = SeedOf(options.Seed);
         CheckScale(options);
-        IsGuided = options.Compatibility == Compatibility.Official ? options.CfgScale != 1 : options.CfgScale > 1;
+        IsGuided = options.Compatibility.Guides(options.CfgScale);
 
         var given = options.Latents is { } file ? LatentsFile.Read(file, Config) : default;
         if (given.Values is not null) _latentsHash = Hex(SHA256.HashData(MemoryMarshal.AsBytes<float>(given.Values)));
-        _vaeHash = new Lazy<string?>(() => VaeHashOf(options, modelPath, Config));
         ClassCycle = LabelList.Parse(options.ClassLabels, weights.Labels, Config.ClassCount);
         TotalCount = CountOf(options, ClassCycle.Length, given.Values is null ? null : given.Count);
         Images = Shard.Images(TotalCount);
         Labels = [.. Images.Select(image => ClassCycle[image % ClassCycle.Length])];
         Files = Outputs.Settle(options, [.. Images.Select((image, i) => new OutputImage(image, SeedOfImage(image), Labels[i]))]);
 
-        (Plan, Spacing) = PlanOf(options, Config);
+        Sampler = new SamplerOptions { Sampler = options.Sampler, Steps = options.Steps, Spacing = options.Spacing, Eta = options.Eta };
+        Plan = Sampler.CreatePlan(Config, options.Compatibility);
         BatchSize = BatchOf(options);
         NoiseSource noise = options.Noise == NoiseKind.Image ? new ImageNoise(Seed) : new BatchNoise(Seed, IsGuided);
         if (given.Values is not null) noise = new GivenNoise(given.Values, noise);
@@ -63,8 +59,8 @@ internal sealed class GenerationSetup
     /// <summary>The model's file or folder.</summary>
     public string ModelPath { get; }
 
-    /// <summary>Fingerprint of the weights.</summary>
-    public string ModelHash { get; }
+    /// <summary>What images say about the model.</summary>
+    public ModelIdentity Identity { get; }
 
     /// <summary>The seed, drawn if none was given.</summary>
     public ulong Seed { get; }
@@ -93,11 +89,11 @@ internal sealed class GenerationSetup
     /// <summary>Images sampled together.</summary>
     public int BatchSize { get; }
 
-    /// <summary>The sampler.</summary>
-    public SamplingPlan Plan { get; }
+    /// <summary>The sampler, as it was asked for.</summary>
+    public SamplerOptions Sampler { get; }
 
-    /// <summary>Its timestep spacing, as written on the command line.</summary>
-    public string Spacing { get; }
+    /// <summary>The sampler, worked out.</summary>
+    public SamplingPlan Plan { get; }
 
     /// <summary>What the pipeline takes.</summary>
     public SamplingSettings Settings { get; }
@@ -108,35 +104,17 @@ internal sealed class GenerationSetup
     /// <summary>Where the images started from; recorded only when latents are saved.</summary>
     public IReadOnlyList<float[]> InitialLatents => _recording?.Latents ?? [];
 
-    /// <summary>The program's version.</summary>
-    public static string Version { get; } =
-        typeof(GenerationSetup).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "unknown";
-
     /// <summary>How an image was made, for its file.</summary>
     /// <param name="index">Its index in the whole run.</param>
     /// <param name="label">Its class.</param>
     /// <param name="image">Its pixels.</param>
-    public GenerationParameters ParametersOf(int index, int label, Image image) => new()
-    {
-        Class = label,
-        Steps = Plan.Steps.Length,
-        Sampler = Plan.Name,
-        Spacing = Spacing,
-        Eta = _options.Eta == 0 ? null : _options.Eta,
-        CfgScale = _options.CfgScale,
-        Seed = SeedOfImage(index),
-        Width = image.Width,
-        Height = image.Height,
-        Model = ModelSource.NameOf(ModelPath),
-        ModelHash = ModelHash,
-        Compat = _options.Compatibility == Compatibility.Official ? null : "diffusers",
-        Noise = _options.Noise == NoiseKind.Image ? null : "batch",
-        Latents = _latentsHash,
-        GuidedChannels = IsGuided && Settings.GuidedChannels != GuidedChannelsOf(null) ? Settings.GuidedChannels : null,
-        VaeHash = _vaeHash.Value,
-        Backend = _backend == "cpu" ? null : _backend,
-        Version = Version,
-    };
+    public GenerationParameters ParametersOf(int index, int label, Image image) =>
+        Identity.ParametersOf(Sampler, _options.CfgScale, label, SeedOfImage(index), image) with
+        {
+            Noise = _options.Noise == NoiseKind.Image ? null : "batch",
+            Latents = _latentsHash,
+            GuidedChannels = IsGuided && Settings.GuidedChannels != GuidedChannelsOf(null) ? Settings.GuidedChannels : null,
+        };
 
     /// <summary>The seed that belongs to an image: with a generator each, an image alone with this seed comes out the same.</summary>
     public ulong SeedOfImage(int image) => _options.Noise == NoiseKind.Image ? unchecked(Seed + (ulong)image) : Seed;
@@ -165,15 +143,6 @@ internal sealed class GenerationSetup
         return options.Count ?? givenCount ?? labelCount;
     }
 
-    private static (SamplingPlan Plan, string Spacing) PlanOf(GenerateOptions options, DiTConfig config)
-    {
-        // The published scripts sample DDPM evenly over the whole range and DDIM at whole strides.
-        var spacing = TimestepSpacing.Parse(options.Spacing ?? (options.Sampler == "ddpm" ? "linspace" : "leading"));
-        var schedule = options.Compatibility == Compatibility.Official ? NoiseSchedule.Linear() : NoiseSchedule.LinearSingle();
-        var respaced = spacing.Respace(schedule, options.Steps ?? spacing.FixedCount ?? DefaultSteps);
-        return (SamplingPlan.Create(options.Sampler, respaced, options.Eta, config.LearnsVariance), spacing.Name);
-    }
-
     private int BatchOf(GenerateOptions options)
     {
         if (options.Batch is < 1) throw new UsageException($"--batch {options.Batch}: expected 1 or more");
@@ -186,18 +155,11 @@ internal sealed class GenerationSetup
             : throw new UsageException($"--batch {batch}: {batch} images of {Config.TokenCount} tokens are too many at once; at most {largest} can be");
     }
 
-    private static string? VaeHashOf(GenerateOptions options, string modelPath, DiTConfig config)
-    {
-        if (options.Vae is null && ModelSource.IsPixelSpace(config)) return null;
-        using var checkpoint = Checkpoint.Open(ModelSource.DecoderPath(modelPath, options.Vae, config), "vae");
-        return ContentHash.Of(checkpoint);
-    }
-
     private static string Hex(byte[] hash) => Convert.ToHexStringLower(hash.AsSpan(0, 5));
 
     private int GuidedChannelsOf(string? given) => given switch
     {
-        null => _options.Compatibility == Compatibility.Official ? Math.Min(3, Config.InChannels) : Config.InChannels,
+        null => _options.Compatibility.GuidedChannels(Config),
         "3" => Math.Min(3, Config.InChannels),
         "all" => Config.InChannels,
         _ => throw new UsageException($"--cfg-channels {given}: expected 3 or all"),

@@ -92,7 +92,7 @@ internal sealed class ImageSinks(GenerationSetup setup, int side, int channels, 
             npz?.Add(image);
             if (setup.Files.Grid is not null) _sheet.Add(image);
             if (setup.Files.Images.Length > 0)
-                ImageCodecs.Save(setup.Files.Images[place], image, Texts(setup.ParametersOf(generated.Index, generated.Label, image).Format()));
+                ImageCodecs.Save(setup.Files.Images[place], image, setup.ParametersOf(generated.Index, generated.Label, image).ToTexts());
             if (place == _part?.Count) _part.Append(image);
         }
     }

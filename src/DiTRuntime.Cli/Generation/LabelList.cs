@@ -1,4 +1,3 @@
-using System.Globalization;
 using DiTRuntime.Models;
 
 namespace DiTRuntime.Cli.Generation;
@@ -28,23 +27,10 @@ internal static class LabelList
             foreach (var word in value.Split(',', StringSplitOptions.TrimEntries))
             {
                 if (word == Every) labels.AddRange(Enumerable.Range(0, classCount));
-                else labels.Add(ParseOne(word, names, classCount));
+                else labels.Add(names.Parse(word, classCount, "--class-labels"));
             }
         }
 
         return [.. labels];
-    }
-
-    private static int ParseOne(string word, ClassLabels names, int classCount)
-    {
-        if (int.TryParse(word, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var index))
-        {
-            if (index >= 0 && index < classCount) return index;
-            throw new UsageException($"--class-labels {word}: this model's classes are 0 to {classCount - 1}");
-        }
-
-        if (names.TryFind(word, out index)) return index;
-        var known = names.Count > 0 ? $"a name, a WordNet id, or 0 to {classCount - 1}" : $"0 to {classCount - 1}, for this model has no names";
-        throw new UsageException($"--class-labels '{word}': no such class; expected {known}");
     }
 }

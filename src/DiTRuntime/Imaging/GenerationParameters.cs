@@ -138,6 +138,9 @@ public sealed record GenerationParameters
         ("Version", Version),
     ]);
 
+    /// <summary>The texts of the image's file: this one under its keyword.</summary>
+    public IReadOnlyDictionary<string, string> ToTexts() => new Dictionary<string, string> { [Keyword] = Format() };
+
     private static string Text(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);
 
     private static bool TryInteger(string? text, out int value) =>

@@ -40,7 +40,7 @@ public sealed class DiTForward(DiTModel model)
 
         // An update that keeps nothing of x and takes ε once leaves the guided noise in the latents' place.
         var config = model.Config;
-        var guidedChannels = model.Compatibility == Compatibility.Official ? Math.Min(3, config.InChannels) : config.InChannels;
+        var guidedChannels = model.Compatibility.GuidedChannels(config);
         var updates = new SampleUpdate[count];
         for (var i = 0; i < count; i++)
             updates[i] = new SampleUpdate(i, 2 * i, 2 * i + 1, guidanceScale, guidedChannels, new UpdateCoefficients(Latent: 0, Prediction: 1));

@@ -1,4 +1,5 @@
 using DiTRuntime.Decoding;
+using DiTRuntime.Models.Scheduling;
 
 namespace DiTRuntime.Models;
 
@@ -25,11 +26,30 @@ public enum GenerationStage
     Decoding,
 }
 
-/// <summary>Class labels to images: batches through the sampler, then through the decoder.</summary>
+/// <summary>Class labels to images: <see cref="Generate"/> makes a long run batch by batch, <see cref="GenerateAsync"/> serves many callers at once.</summary>
 /// <param name="model">The model.</param>
 /// <param name="decoder">Latents to pixels on the same backend, or null when only latents are wanted.</param>
-public sealed class DiTPipeline(DiTModel model, IImageDecoder? decoder)
+/// <param name="options">Bounds of what callers may ask for at once, or null for the usual ones.</param>
+/// <param name="observer">Is told what happens to requests, or null.</param>
+public sealed class DiTPipeline(DiTModel model, IImageDecoder? decoder, SchedulerOptions? options = null, ISchedulerObserver? observer = null) : IAsyncDisposable
 {
+    private readonly Lazy<ImageScheduler> _scheduler = new(() => new ImageScheduler(model, decoder, options ?? new SchedulerOptions(), observer));
+
+    /// <summary>Runs the requests of <see cref="GenerateAsync"/>; made when first asked for, and has the model for itself from then on.</summary>
+    /// <exception cref="DiTException">It does not fit into memory (exit code 4), or a kernel does not compile.</exception>
+    public ImageScheduler Scheduler => _scheduler.Value;
+
+    /// <summary>Makes images, together with those of other callers step by step; each has the bits that it has alone.</summary>
+    /// <param name="request">What is wanted.</param>
+    /// <param name="progress">Told how far they are, after steps.</param>
+    /// <param name="cancellation">Cancels the request: its images leave before the next step.</param>
+    /// <returns>The images, in the order of the request's labels.</returns>
+    /// <exception cref="UsageException">The request asks for what the model or the bounds do not allow.</exception>
+    /// <exception cref="QueueFullException">Too many are waiting; says when to try again.</exception>
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public Task<IReadOnlyList<GeneratedImage>> GenerateAsync(
+        GenerationRequest request, IProgress<StepProgress>? progress = null, CancellationToken cancellation = default) => Scheduler.GenerateAsync(request, progress, cancellation);
+
     /// <summary>Generates images and hands each over as soon as it is finished.</summary>
     /// <param name="images">Index of each image in the whole run; its noise depends on it.</param>
     /// <param name="labels">Class of each image.</param>
@@ -39,6 +59,7 @@ public sealed class DiTPipeline(DiTModel model, IImageDecoder? decoder)
     /// <param name="progress">Told after every step and every decoded image.</param>
     /// <param name="cancellation">Ends the run between pieces of work.</param>
     /// <exception cref="UsageException">A label that the model does not have, or guidance that is not a number.</exception>
+    /// <exception cref="InvalidOperationException">The scheduler has the model.</exception>
     public void Generate(
         ReadOnlySpan<int> images,
         ReadOnlySpan<int> labels,
@@ -50,6 +71,7 @@ public sealed class DiTPipeline(DiTModel model, IImageDecoder? decoder)
     {
         ArgumentOutOfRangeException.ThrowIfNotEqual(labels.Length, images.Length);
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
+        if (_scheduler.IsValueCreated) throw new InvalidOperationException($"the scheduler has the model: use {nameof(GenerateAsync)}");
         foreach (var label in labels) SamplingCheck.Label(model.Config, label);
         SamplingCheck.Settings(model.Config, settings.Plan, settings.GuidanceScale);
 
@@ -76,18 +98,21 @@ public sealed class DiTPipeline(DiTModel model, IImageDecoder? decoder)
             for (var i = 0; i < count; i++)
             {
                 var latent = latents.AsSpan(i * model.Config.LatentCount, model.Config.LatentCount).ToArray();
-                onImage(new GeneratedImage(batchImages[i], batchLabels[i], latent, Decode(latent)));
+                onImage(new GeneratedImage(batchImages[i], batchLabels[i], latent, decoder is null ? null : Decode(decoder, model.Config, latent)));
                 progress?.Report(new GenerationProgress(GenerationStage.Decoding, b * batchSize + i + 1, images.Length));
             }
         }
     }
 
-    private float[]? Decode(float[] latent)
+    /// <summary>Cancels the requests of <see cref="GenerateAsync"/>. The model and the decoder stay.</summary>
+    public ValueTask DisposeAsync() => _scheduler.IsValueCreated ? _scheduler.Value.DisposeAsync() : ValueTask.CompletedTask;
+
+    /// <summary>Pixels of a latent, [side, side, channels].</summary>
+    internal static float[] Decode(IImageDecoder decoder, DiTConfig config, ReadOnlySpan<float> latent)
     {
-        if (decoder is null) return null;
-        var side = model.Config.InputSize * decoder.UpscaleFactor;
+        var side = config.InputSize * decoder.UpscaleFactor;
         var pixels = new float[side * side * decoder.ImageChannels];
-        decoder.Decode(latent, model.Config.InputSize, model.Config.InputSize, pixels);
+        decoder.Decode(latent, config.InputSize, config.InputSize, pixels);
         return pixels;
     }
 }

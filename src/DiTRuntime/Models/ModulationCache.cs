@@ -67,7 +67,8 @@ internal sealed class ModulationCache : IDisposable
             throw new UsageException($"{plan.Steps.Length} steps need {plan.Steps.Length * labels.Length} rows of the modulation table, which has {Table.RowCount}; fewer steps or more memory for the table help");
         if (TryTakeEach(plan, labels, runs)) return true;
         if (_runs.Exists(run => run.UserCount > 0)) return false;
-        // Nobody waits for rows that lie in the way of one another.
+        // Nobody reads any of them: rows that lie in the way of one another go.
+        _runs.Clear();
         return TryTakeEach(plan, labels, runs);
     }
 

@@ -4,13 +4,13 @@ using DiTRuntime.Sampling;
 namespace DiTRuntime.Models;
 
 /// <summary>
-/// A batch that images join and leave between steps: each advances by one step of its own plan with every <see cref="Step"/>, at its own
-/// timestep, with its own sampler and guidance. An image has the bits that it has alone, whatever else runs and whenever it joins.
+/// A batch that images join and leave between steps: each advances along its own plan, at its own timestep, with its own sampler and
+/// guidance. An image has the bits that it has alone, whatever else runs, whenever it joins and in whichever steps it takes part.
 /// </summary>
 /// <remarks>
 /// Used by one thread at a time. Memory for the largest batch is taken when it is made, and a step allocates nothing once its shape has been seen.
 /// <para>
-/// A step is one pass of the model over all images. The latents move in the last operation of a pass alone, and noise is drawn only after a pass
+/// A step is one pass of the model over the images that take part, or several where they are more than a pass holds. The latents move in the last operation of a pass alone, and noise is drawn only after a pass
 /// that went well, so a pass that throws has changed nothing: it is taken again in halves, until an image that fails by itself is found. That one
 /// leaves as <see cref="RollingState.Failed"/>; the others go on with the same bits. A pass for which memory does not suffice halves the passes from
 /// then on (<see cref="SampleLimit"/>). A pass that was cancelled (<see cref="IDiTBackend.Cancellation"/>) may have moved latents: all of its images fail.
@@ -19,7 +19,6 @@ namespace DiTRuntime.Models;
 public sealed class RollingBatch : IDisposable
 {
     private readonly ResourceList _owned = new();
-    private readonly RollingLimits _limits;
     private readonly DiTModel _model;
     private readonly IDiTBackend _backend;
     private readonly RollingPass _pass;
@@ -27,7 +26,9 @@ public sealed class RollingBatch : IDisposable
     private readonly Tensor[] _latentOfSlot;
     private readonly TorchGenerator[] _generators;
     private readonly Stack<int> _freeSlots;
-    private readonly List<RollingImage> _running = [];
+    private readonly int _mostSamples;
+    private readonly List<RollingImage> _images = [];
+    private readonly List<RollingImage> _stepping = [];
     private readonly List<RollingImage> _left = [];
 
     /// <param name="model">The model.</param>
@@ -35,15 +36,15 @@ public sealed class RollingBatch : IDisposable
     /// <exception cref="DiTException">There is not so much memory (exit code 4); everything has been given back, and smaller limits can be tried.</exception>
     public RollingBatch(DiTModel model, RollingLimits limits)
     {
+        ArgumentOutOfRangeException.ThrowIfLessThan(limits.ImageCount, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(limits.SampleCount, 1);
-        _limits = limits;
         _model = model;
         _backend = model.Backend;
-        var slots = limits.SampleCount;
+        var slots = limits.ImageCount;
         try
         {
             _cache = _owned.Add(new ModulationCache(model, limits.TableBytes));
-            _pass = _owned.Add(new RollingPass(model, slots, _cache.Table));
+            _pass = _owned.Add(new RollingPass(model, slots, limits.SampleCount, _cache.Table));
         }
         catch
         {
@@ -51,19 +52,19 @@ public sealed class RollingBatch : IDisposable
             throw;
         }
 
-        SampleLimit = slots;
+        SampleLimit = _mostSamples = limits.SampleCount;
         _latentOfSlot = [.. Enumerable.Range(0, slots).Select(slot => _pass.Latents.Rows(slot, 1))];
         _generators = [.. Enumerable.Range(0, slots).Select(_ => new TorchGenerator(0))];
         _freeSlots = new Stack<int>(Enumerable.Range(0, slots).Reverse());
     }
 
     /// <summary>The images in it.</summary>
-    public IReadOnlyList<RollingImage> Images => _running;
+    public IReadOnlyList<RollingImage> Images => _images;
 
-    /// <summary>Samples of the images in it: two for each guided one.</summary>
-    public int SampleCount { get; private set; }
+    /// <summary>Images that may join.</summary>
+    public int FreeCount => _freeSlots.Count;
 
-    /// <summary>The most samples of one pass: those of the limits, or fewer after memory has run out; a step then takes several passes.</summary>
+    /// <summary>The most samples of one pass: those of the limits, or fewer after memory has run out.</summary>
     public int SampleLimit { get; private set; }
 
     /// <summary>Rows of the modulation table: an image whose plan has more steps (guided: half as many) is refused.</summary>
@@ -87,7 +88,7 @@ public sealed class RollingBatch : IDisposable
         }
     }
 
-    /// <summary>Lets an image join: it takes part in the next step.</summary>
+    /// <summary>Lets an image join.</summary>
     /// <param name="image">An image that has been in no batch.</param>
     /// <returns>Whether there was room; if not, try again when another has left.</returns>
     /// <exception cref="UsageException">A class that the model does not have, guidance that is not a number, or more steps than the modulation table has rows for.</exception>
@@ -97,8 +98,8 @@ public sealed class RollingBatch : IDisposable
         SamplingCheck.Label(_model.Config, image.Label);
         SamplingCheck.Settings(_model.Config, image.Plan, image.GuidanceScale);
         if (image.State != RollingState.Waiting) throw new InvalidOperationException($"the image is {image.State} and runs only once");
-        if (image.SampleCount > _limits.SampleCount) throw new UsageException("a guided image takes two samples, and this batch has one");
-        if (SampleCount + image.SampleCount > _limits.SampleCount) return false;
+        if (image.SampleCount > _mostSamples) throw new UsageException("a guided image takes two samples, and this batch has one");
+        if (_freeSlots.Count == 0) return false;
 
         ReadOnlySpan<int> labels = [image.Label, _model.Config.NullClass];
         var runs = new ModulationRun?[image.SampleCount];
@@ -106,13 +107,12 @@ public sealed class RollingBatch : IDisposable
         image.Conditional = runs[0];
         image.Unconditional = image.IsGuided ? runs[1] : null;
         image.Slot = _freeSlots.Pop();
-        SampleCount += image.SampleCount;
         try
         {
             var values = _pass.NoiseOfSlot(image.Slot);
             _generators[image.Slot].Reseed(image.Seed);
             _generators[image.Slot].Normal(values);
-            _backend.Upload<float>(values, _latentOfSlot[image.Slot]);
+            _backend.Upload(image.InitialLatent.IsEmpty ? values : image.InitialLatent.Span, _latentOfSlot[image.Slot]);
         }
         catch
         {
@@ -122,26 +122,34 @@ public sealed class RollingBatch : IDisposable
 
         DrawNoise(image);
         image.State = RollingState.Running;
-        _running.Add(image);
+        _images.Add(image);
         return true;
     }
 
     /// <summary>Takes an image out before its end; its place is free at once. One that is not in the batch stays as it is.</summary>
     public void Remove(RollingImage image)
     {
-        if (!_running.Remove(image)) return;
+        if (!_images.Remove(image)) return;
         image.State = RollingState.Removed;
         Release(image);
     }
 
-    /// <summary>Advances every image by one step of its plan. A GPU may still be at work afterwards on those that go on.</summary>
+    /// <summary>Advances every image by one step of its plan.</summary>
+    /// <inheritdoc cref="Step(IReadOnlyList{RollingImage})"/>
+    public IReadOnlyList<RollingImage> Step() => Step(_images);
+
+    /// <summary>Advances some images by one step of their plans; the others wait. A GPU may still be at work afterwards on those that go on.</summary>
+    /// <param name="images">Images of this batch, each once.</param>
     /// <returns>Those that have left, finished or failed; valid until the next step.</returns>
-    public IReadOnlyList<RollingImage> Step()
+    public IReadOnlyList<RollingImage> Step(IReadOnlyList<RollingImage> images)
     {
         _left.Clear();
-        AdvanceAll(0, _running.Count);
+        _stepping.Clear();
+        // Counted: enumerating through the interface would allocate.
+        for (var i = 0; i < images.Count; i++) _stepping.Add(images[i]);
+        AdvanceAll(0, _stepping.Count);
         // While the device works on this step, the host draws what the next one adds.
-        foreach (var image in _running)
+        foreach (var image in _stepping)
             if (image.State == RollingState.Running && !image.IsComplete) DrawNoise(image);
         Collect();
         return _left;
@@ -155,7 +163,7 @@ public sealed class RollingBatch : IDisposable
     {
         ArgumentOutOfRangeException.ThrowIfNotEqual(latent.Length, _model.Config.LatentCount);
         if (image.Latent is { } finished) finished.CopyTo(latent);
-        else if (_running.Contains(image)) _backend.Download(_latentOfSlot[image.Slot], latent);
+        else if (_images.Contains(image)) _backend.Download(_latentOfSlot[image.Slot], latent);
         else throw new InvalidOperationException("the image is not in this batch");
     }
 
@@ -163,7 +171,7 @@ public sealed class RollingBatch : IDisposable
     public void Dispose() => _owned.Dispose();
 
     /// <summary>A want of memory, of the host or of a device.</summary>
-    private static bool IsOutOfMemory(Exception e) => e is OutOfMemoryException or DiTException { ExitCode: ExitCode.OutOfMemory };
+    internal static bool IsOutOfMemory(Exception e) => e is OutOfMemoryException or DiTException { ExitCode: ExitCode.OutOfMemory };
 
     private void AdvanceAll(int first, int end)
     {
@@ -178,9 +186,9 @@ public sealed class RollingBatch : IDisposable
     private int CountOfPass(int first, int end)
     {
         var count = 1;
-        for (var samples = _running[first].SampleCount; first + count < end; count++)
+        for (var samples = _stepping[first].SampleCount; first + count < end; count++)
         {
-            samples += _running[first + count].SampleCount;
+            samples += _stepping[first + count].SampleCount;
             if (samples > SampleLimit) break;
         }
 
@@ -191,7 +199,7 @@ public sealed class RollingBatch : IDisposable
     {
         try
         {
-            _pass.Run(_running, first, count);
+            _pass.Run(_stepping, first, count);
         }
         catch (Exception e)
         {
@@ -199,7 +207,7 @@ public sealed class RollingBatch : IDisposable
             return;
         }
 
-        for (var i = first; i < first + count; i++) _running[i].StepsTaken++;
+        for (var i = first; i < first + count; i++) _stepping[i].StepsTaken++;
     }
 
     /// <summary>What a pass that has failed comes to: the same in smaller ones, or the failure of an image.</summary>
@@ -207,7 +215,7 @@ public sealed class RollingBatch : IDisposable
     {
         if (count == 1 || failure is OperationCanceledException)
         {
-            for (var i = first; i < first + count; i++) Fail(_running[i], failure);
+            for (var i = first; i < first + count; i++) Fail(_stepping[i], failure);
             return;
         }
 
@@ -233,22 +241,14 @@ public sealed class RollingBatch : IDisposable
     /// <summary>Takes out what is complete or has failed.</summary>
     private void Collect()
     {
-        var kept = 0;
-        for (var i = 0; i < _running.Count; i++)
+        foreach (var image in _stepping)
         {
-            var image = _running[i];
             if (image.State == RollingState.Running && image.IsComplete) Finish(image);
-            if (image.State == RollingState.Running)
-            {
-                _running[kept++] = image;
-                continue;
-            }
-
+            if (image.State == RollingState.Running) continue;
+            _images.Remove(image);
             Release(image);
             _left.Add(image);
         }
-
-        _running.RemoveRange(kept, _running.Count - kept);
     }
 
     private void Finish(RollingImage image)
@@ -275,7 +275,6 @@ public sealed class RollingBatch : IDisposable
 
     private void Release(RollingImage image)
     {
-        SampleCount -= image.SampleCount;
         _freeSlots.Push(image.Slot);
         _cache.Return(image.Conditional!);
         if (image.Unconditional is { } unconditional) _cache.Return(unconditional);

@@ -27,7 +27,9 @@ public enum RollingState
 /// <param name="plan">The sampler, worked out.</param>
 /// <param name="guidanceScale">s of classifier-free guidance; 1 turns it off, and nothing unconditional is computed.</param>
 /// <param name="guidedChannels">Leading latent channels that are guided: 3 in the published code, all in diffusers.</param>
-public sealed class RollingImage(int label, ulong seed, SamplingPlan plan, float guidanceScale, int guidedChannels)
+/// <param name="initialLatent">[C, S, S] to start from; empty where the seed draws it. The noise of the steps is the same in both cases.</param>
+public sealed class RollingImage(
+    int label, ulong seed, SamplingPlan plan, float guidanceScale, int guidedChannels, ReadOnlyMemory<float> initialLatent = default)
 {
     /// <summary>The class.</summary>
     public int Label => label;
@@ -58,6 +60,9 @@ public sealed class RollingImage(int label, ulong seed, SamplingPlan plan, float
 
     /// <summary>Why it failed, or null.</summary>
     public Exception? Failure { get; internal set; }
+
+    /// <summary>What it starts from; empty where the seed draws it.</summary>
+    internal ReadOnlyMemory<float> InitialLatent => initialLatent;
 
     /// <summary>Whether the unconditional half is computed.</summary>
     internal bool IsGuided => guidanceScale != 1;

@@ -26,21 +26,22 @@ internal sealed class RollingPass : IDisposable
     private int _images;
 
     /// <param name="model">The model.</param>
-    /// <param name="slotCount">Images, and samples of the largest pass.</param>
+    /// <param name="slotCount">Images.</param>
+    /// <param name="sampleCount">Samples of the largest pass.</param>
     /// <param name="table">Modulation rows.</param>
-    public RollingPass(DiTModel model, int slotCount, ModulationTable table)
+    public RollingPass(DiTModel model, int slotCount, int sampleCount, ModulationTable table)
     {
         _backend = model.Backend;
         _config = model.Config;
         _spareSlot = slotCount;
         _idle = new SampleUpdate(_spareSlot, ConditionalRow: 0, UnconditionalRow: -1, 1, 0, new UpdateCoefficients(Latent: 1, Prediction: 0));
         _noiseValues = new float[(slotCount + 1) * _config.LatentCount];
-        _imageOfSample = new int[slotCount];
-        _rowOfSample = new int[slotCount];
-        _updates = new SampleUpdate[slotCount];
+        _imageOfSample = new int[sampleCount];
+        _rowOfSample = new int[sampleCount];
+        _updates = new SampleUpdate[sampleCount];
         try
         {
-            var state = _owned.Add(model.CreateState(slotCount + 1, slotCount));
+            var state = _owned.Add(model.CreateState(slotCount + 1, sampleCount));
             _noise = _owned.Add(_backend.Allocate(ElementType.F32, [2, .. state.Latents.Shape]));
             _shapes = _owned.Add(new RollingShapes(model, state, table, _noise));
             Latents = state.Latents;

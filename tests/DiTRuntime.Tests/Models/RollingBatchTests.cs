@@ -18,17 +18,17 @@ internal sealed class RollingBatchTests
         using var backend = CpuBackend.Create(new CpuOptions(2));
         using var model = new DiTModel(Open(format, folder), backend, Compatibility.Official);
         // Rows for two or three plans with their null class: the table is short, so rows are let go of and made again.
-        using var batch = new RollingBatch(model, new RollingLimits(2 + 3 * seed, 30 * ModulationTable.RowBytes(model.Config)));
+        using var batch = new RollingBatch(model, new RollingLimits(2 + 3 * seed, 1 + 2 * seed, 30 * ModulationTable.RowBytes(model.Config)));
         Assert.That(batch.TableRowCount, Is.EqualTo(30));
         Assert.That(new RollingScene(model, seed).Run(batch, 30), Is.GreaterThan(15));
-        Assert.That((batch.SampleCount, batch.Images.Count), Is.EqualTo((0, 0)));
+        Assert.That((batch.FreeCount, batch.Images.Count), Is.EqualTo((2 + 3 * seed, 0)));
     }
 
     [Test]
     public void Reference_backend_agrees_with_itself()
     {
         using var tiny = new TinyModel(new ReferenceBackend());
-        using var batch = new RollingBatch(tiny.Model, new RollingLimits(4));
+        using var batch = new RollingBatch(tiny.Model, new RollingLimits(4, 4));
         Assert.That(new RollingScene(tiny.Model, 5, mostSteps: 3).Run(batch, 4), Is.GreaterThan(1));
     }
 
@@ -38,7 +38,7 @@ internal sealed class RollingBatchTests
         using var folder = new TestFolder();
         using var backend = CpuBackend.Create(new CpuOptions(2));
         using var model = new DiTModel(Open(format, folder), backend, Compatibility.Official);
-        using var batch = new RollingBatch(model, new RollingLimits(8));
+        using var batch = new RollingBatch(model, new RollingLimits(8, 8));
         foreach (var (sampler, scale) in new[] { ("ddpm", 4f), ("ddim", 1f), ("ddim", 2f) })
             batch.TryAdd(new RollingImage(1, 7, RollingScene.Plan(sampler, "linspace", 150), scale, 3));
         // An image that has gone leaves a smaller shape behind.
@@ -64,13 +64,13 @@ internal sealed class RollingBatchTests
     public void A_full_batch_admits_no_more_until_one_leaves()
     {
         using var tiny = new TinyModel(CpuBackend.Create(new CpuOptions(1)));
-        using var batch = new RollingBatch(tiny.Model, new RollingLimits(3));
+        using var batch = new RollingBatch(tiny.Model, new RollingLimits(2, 3));
         var plan = RollingScene.Plan("ddim", "leading", 2);
         RollingImage guided = new(1, 1, plan, 4, 3), alone = new(1, 1, plan, 1, 3), next = new(2, 1, plan, 1, 3);
         Assert.That((batch.TryAdd(guided), batch.TryAdd(alone), batch.TryAdd(next)), Is.EqualTo((true, true, false)));
-        Assert.That((batch.SampleCount, next.State), Is.EqualTo((3, RollingState.Waiting)));
+        Assert.That((batch.FreeCount, next.State), Is.EqualTo((0, RollingState.Waiting)));
         batch.Remove(guided);
-        Assert.That((guided.State, batch.SampleCount), Is.EqualTo((RollingState.Removed, 1)));
+        Assert.That((guided.State, batch.FreeCount), Is.EqualTo((RollingState.Removed, 1)));
         Assert.That(batch.TryAdd(next), "its place was free at once");
         Assert.That(() => batch.TryAdd(guided), Throws.InvalidOperationException);
         Assert.That(batch.Step(), Is.Empty);
@@ -84,7 +84,7 @@ internal sealed class RollingBatchTests
     public void Requests_that_no_batch_can_take_are_refused()
     {
         using var tiny = new TinyModel(CpuBackend.Create(new CpuOptions(1)));
-        using var batch = new RollingBatch(tiny.Model, new RollingLimits(1, 5 * ModulationTable.RowBytes(tiny.Model.Config)));
+        using var batch = new RollingBatch(tiny.Model, new RollingLimits(1, 1, 5 * ModulationTable.RowBytes(tiny.Model.Config)));
         RollingImage Image(int steps, int label = 0, float scale = 1) => new(label, 1, RollingScene.Plan("ddim", "leading", steps), scale, 3);
         Assert.That(() => batch.TryAdd(Image(6)), Throws.InstanceOf<UsageException>().With.Message.Contains("6 steps need 6 rows").And.Message.Contains("has 5"));
         Assert.That(() => batch.TryAdd(Image(2, label: tiny.Model.Config.NullClass)), Throws.InstanceOf<UsageException>().With.Message.Contains("does not exist"));
@@ -99,7 +99,7 @@ internal sealed class RollingBatchTests
         using var tiny = new TinyModel(CpuBackend.Create(new CpuOptions(2)));
         var plan = RollingScene.Plan("ddpm", "linspace", 4);
         using var alone = new SamplingBatch(tiny.Model, new SamplingSettings(plan, new DiTRuntime.Sampling.ImageNoise(9), 3, 3), [0], [5]);
-        using var batch = new RollingBatch(tiny.Model, new RollingLimits(6));
+        using var batch = new RollingBatch(tiny.Model, new RollingLimits(6, 6));
         RollingImage other = new(1, 1, plan, 1, 3), image = new(5, 9, plan, 3, 3);
         batch.TryAdd(other);
         batch.Step();

@@ -20,7 +20,7 @@ internal sealed class RollingFaultTests
     {
         _backend = new HookedBackend(CpuBackend.Create(new CpuOptions(2)));
         _tiny = new TinyModel(_backend);
-        _batch = new RollingBatch(_tiny.Model, new RollingLimits(10));
+        _batch = new RollingBatch(_tiny.Model, new RollingLimits(10, 10));
         _scene = new RollingScene(_tiny.Model, 4);
         // With and without noise, guided and not.
         _images =
@@ -80,7 +80,7 @@ internal sealed class RollingFaultTests
         Assert.That(Run(), Is.EqualTo(new[] { _images[victim] }));
         Assert.That((_images[victim].Failure, _images[victim].StepsTaken, _images[victim].Latent), Is.EqualTo(((Exception)planted, afterStep, (float[]?)null)));
         foreach (var image in _images.Where((_, i) => i != victim)) _scene.AssertAsAlone(image);
-        Assert.That(_batch.SampleCount, Is.Zero);
+        Assert.That(_batch.FreeCount, Is.EqualTo(10));
     }
 
     [Test]
@@ -92,7 +92,7 @@ internal sealed class RollingFaultTests
         };
         Assert.That(_batch.Step(), Is.EquivalentTo(_images));
         Assert.That(_images.Select(image => image.State), Is.All.EqualTo(RollingState.Failed));
-        Assert.That((_batch.SampleCount, _batch.Images.Count), Is.EqualTo((0, 0)));
+        Assert.That((_batch.FreeCount, _batch.Images.Count), Is.EqualTo((10, 0)));
 
         _backend.Before = null;
         Assert.That(_scene.Run(_batch, 6), Is.GreaterThan(3));
@@ -143,7 +143,7 @@ internal sealed class RollingFaultTests
         };
         var image = new RollingImage(5, 1, RollingScene.Plan("ddim", "leading", 3), 1, 3);
         Assert.That(() => _batch.TryAdd(image), Throws.InvalidOperationException.With.Message.EqualTo("planted"));
-        Assert.That((image.State, _batch.SampleCount), Is.EqualTo((RollingState.Waiting, 8)));
+        Assert.That((image.State, _batch.FreeCount), Is.EqualTo((RollingState.Waiting, 5)));
         _backend.Before = null;
         Assert.That(_batch.TryAdd(image));
         Assert.That(Run(), Is.Empty);

@@ -54,7 +54,7 @@ internal sealed class RollingScene
         return _alone[key] = latent;
     }
 
-    /// <summary>Lets images join and leave at random and take steps until all have gone; each that finishes is compared with itself alone.</summary>
+    /// <summary>Lets images join, leave and take part in steps at random until all have gone; each that finishes is compared with itself alone.</summary>
     /// <returns>How many finished.</returns>
     public int Run(RollingBatch batch, int imageCount)
     {
@@ -64,7 +64,8 @@ internal sealed class RollingScene
         {
             for (var joining = _random.Next(4); joining > 0 && waiting.TryPeek(out var next) && batch.TryAdd(next); joining--) waiting.Dequeue();
             if (batch.Images.Count > 0 && _random.Next(8) == 0) batch.Remove(batch.Images[_random.Next(batch.Images.Count)]);
-            foreach (var image in batch.Step())
+            var stepping = batch.Images.Where(_ => _random.Next(4) > 0).ToArray();
+            foreach (var image in batch.Step(stepping))
             {
                 AssertAsAlone(image);
                 finished++;

@@ -3,51 +3,231 @@ using DiTRuntime.Decoding;
 namespace DiTRuntime.Models.Scheduling;
 
 /// <summary>Runs many requests on one model, step by step, on a thread of its own. Its own members are safe for any thread.</summary>
-public sealed class ImageScheduler : IAsyncDisposable
+/// <remarks>
+/// Requests share every step (<see cref="StepChooser"/> says how); each image has the bits it has alone. A step that throws fails the request of the image that
+/// caused it, and no other. Nothing that callers wait for is done under the lock, and nothing of theirs runs on the thread.
+/// </remarks>
+public sealed partial class ImageScheduler : IAsyncDisposable
 {
+    /// <summary>Tokens of one step from which larger ones gain nothing.</summary>
+    private const int TokensOnProcessor = 1024, TokensOnGpu = 4096;
+
+    private readonly object _gate = new();
+    private readonly DiTModel _model;
+    private readonly IImageDecoder? _decoder;
+    private readonly ISchedulerObserver? _observer;
+    private readonly RollingBatch _batch;
+    private readonly StepCosts _costs;
+
+    /// <summary>Accepted and not ended, in order of acceptance; under the gate.</summary>
+    private readonly List<Generation> _open = [];
+
+    private readonly TaskCompletionSource _drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private bool _closed;
+    private bool _stops;
+    private long _number;
+    private int _queued;
+    private int _cancelledImages;
+    private int _stepSamples;
+    private double _samplesPerSecond;
+
+    /// <summary>Takes memory, compiles what the backend compiles, and starts. Where the largest step does not fit into memory, smaller ones are taken.</summary>
     /// <param name="model">The model; used by the scheduler alone from now on.</param>
     /// <param name="decoder">Latents to pixels on the same backend, or null when only latents are wanted.</param>
     /// <param name="options">Its bounds.</param>
-    public ImageScheduler(DiTModel model, IImageDecoder? decoder, SchedulerOptions options) => throw new NotImplementedException();
+    /// <param name="observer">Is told what happens, or null.</param>
+    /// <exception cref="DiTException">Not even the smallest step fits into memory (exit code 4), or a kernel does not compile.</exception>
+    public ImageScheduler(DiTModel model, IImageDecoder? decoder, SchedulerOptions options, ISchedulerObserver? observer = null)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxQueue, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxImagesPerRequest, 1);
+        ArgumentOutOfRangeException.ThrowIfNegative(options.MaxBatch);
+        _model = model;
+        _decoder = decoder;
+        _observer = observer;
+        // A guided image takes two samples.
+        var samples = Math.Max(2, options.MaxBatch > 0 ? options.MaxBatch : (model.Backend.RecordsSteps ? TokensOnGpu : TokensOnProcessor) / model.Config.TokenCount);
+        Options = options with { MaxBatch = samples };
+        _batch = CreateBatch(samples);
+        _costs = new StepCosts(samples);
+        new Thread(Run) { IsBackground = true, Name = "scheduler" }.Start();
+    }
 
     /// <summary>The model's architecture.</summary>
-    public DiTConfig Config => throw new NotImplementedException();
+    public DiTConfig Config => _model.Config;
 
     /// <summary>Its bounds, settled.</summary>
-    public SchedulerOptions Options => throw new NotImplementedException();
+    public SchedulerOptions Options { get; }
+
+    /// <summary>The most steps that an image can have: with guidance half of them.</summary>
+    public int MaxSteps => _batch.TableRowCount;
 
     /// <summary>What it is busy with.</summary>
-    public SchedulerLoad Load => throw new NotImplementedException();
+    public SchedulerLoad Load
+    {
+        get
+        {
+            lock (_gate)
+            {
+                var work = _open.Sum(generation => generation.WorkLeft);
+                return new SchedulerLoad(
+                    _queued, _open.Count - _queued, Volatile.Read(ref _begun), _stepSamples, _batch.SampleLimit, work == 0 ? 0 : Seconds(work), _samplesPerSecond);
+            }
+        }
+    }
 
     /// <summary>Accepts a request, or refuses it at once.</summary>
     /// <exception cref="UsageException">It asks for what the model or the bounds do not allow.</exception>
     /// <exception cref="QueueFullException">Too many are waiting; says when to try again.</exception>
     /// <exception cref="SchedulerClosedException">It is draining or closed.</exception>
-    public Generation Submit(GenerationRequest request) => throw new NotImplementedException();
+    public Generation Submit(GenerationRequest request)
+    {
+        var images = ImagesOf(request);
+        lock (_gate)
+        {
+            if (_closed) throw new SchedulerClosedException();
+            // What has begun will have made room after its share of the work.
+            if (_queued >= Options.MaxQueue) throw new QueueFullException(TimeSpan.FromSeconds(Math.Clamp(Seconds(_open.Sum(open => open.WorkLeft)) / _open.Count ?? 1, 1, 60)));
+            var generation = new Generation(this, _gate, request, images, _number++);
+            _open.Add(generation);
+            _queued++;
+            Monitor.PulseAll(_gate);
+            return generation;
+        }
+    }
+
+    /// <summary>Makes images and waits for them.</summary>
+    /// <param name="request">What is wanted.</param>
+    /// <param name="progress">Told how far they are, after steps.</param>
+    /// <param name="cancellation">Cancels the request.</param>
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    /// <inheritdoc cref="Submit"/>
+    public async Task<IReadOnlyList<GeneratedImage>> GenerateAsync(GenerationRequest request, IProgress<StepProgress>? progress = null, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        var generation = Submit(request);
+        await using var registration = cancellation.Register(() => generation.Cancel()).ConfigureAwait(false);
+        try
+        {
+            var snapshot = generation.Snapshot();
+            while (progress is not null && !generation.Completion.IsCompleted)
+            {
+                progress.Report(new StepProgress(snapshot.StepsDone, snapshot.StepsTotal, snapshot.ImagesDone, request.Labels.Count));
+                snapshot = await generation.NextAsync(snapshot.Version, CancellationToken.None).ConfigureAwait(false);
+            }
+
+            var images = await generation.Completion.ConfigureAwait(false);
+            progress?.Report(new StepProgress(snapshot.StepsTotal, snapshot.StepsTotal, images.Count, images.Count));
+            return images;
+        }
+        catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
+        {
+            throw new OperationCanceledException(cancellation);
+        }
+    }
 
     /// <summary>Accepts nothing more and waits until what was accepted has ended.</summary>
-    public Task DrainAsync() => throw new NotImplementedException();
+    public Task DrainAsync()
+    {
+        lock (_gate)
+        {
+            _closed = true;
+            Monitor.PulseAll(_gate);
+        }
+
+        return _drained.Task;
+    }
 
     /// <summary>Cancels everything and ends the thread.</summary>
-    public ValueTask DisposeAsync() => throw new NotImplementedException();
+    public async ValueTask DisposeAsync()
+    {
+        lock (_gate)
+        {
+            _closed = true;
+            _stops = true;
+            foreach (var generation in _open.ToArray()) generation.Cancel();
+            Monitor.PulseAll(_gate);
+        }
+
+        await _ended.Task.ConfigureAwait(false);
+    }
+
+    /// <summary>A request ends before its images do. Under the gate.</summary>
+    internal void Leave(Generation generation, int cancelledImages)
+    {
+        _cancelledImages += cancelledImages;
+        if (generation.Status == GenerationStatus.Queued) Dequeue(generation);
+        _open.Remove(generation);
+        Monitor.PulseAll(_gate);
+    }
+
+    /// <summary>Requests that began waiting before one that waits. Under the gate.</summary>
+    internal int CountBefore(Generation generation)
+    {
+        var count = 0;
+        foreach (var other in _open)
+            if (other.Status == GenerationStatus.Queued && other.Number < generation.Number) count++;
+        return count;
+    }
+
+    /// <summary>Expected time until a request is complete: its own work and that of what was accepted before it. Under the gate.</summary>
+    internal double? SecondsLeft(Generation generation)
+    {
+        long work = 0;
+        foreach (var other in _open)
+            if (other.Number <= generation.Number || other.WorkLeft < generation.WorkLeft) work += Math.Min(other.WorkLeft, other == generation ? long.MaxValue : generation.WorkLeft);
+        return Seconds(work);
+    }
+
+    private double? Seconds(long work) => _samplesPerSecond > 0 ? work / _samplesPerSecond : null;
+
+    /// <summary>One begins or leaves: those that wait behind it move up.</summary>
+    private void Dequeue(Generation generation)
+    {
+        _queued--;
+        foreach (var other in _open)
+            if (other.Status == GenerationStatus.Queued && other.Number > generation.Number) other.Change();
+    }
+
+    private RollingBatch CreateBatch(int samples)
+    {
+        while (true)
+        {
+            try
+            {
+                // Small requests that overtake leave large ones waiting in the middle of their images.
+                var batch = new RollingBatch(_model, new RollingLimits(4 * samples, samples, Options.ModulationBytes));
+                batch.Warm();
+                return batch;
+            }
+            catch (Exception e) when (samples > 2 && RollingBatch.IsOutOfMemory(e))
+            {
+                samples /= 2;
+            }
+        }
+    }
+
+    private RollingImage[] ImagesOf(GenerationRequest request)
+    {
+        var count = request.Labels.Count;
+        if (count < 1 || count > Options.MaxImagesPerRequest) throw new UsageException($"{count} images: expected 1 to {Options.MaxImagesPerRequest}");
+        if (request.Seeds is { } seeds && seeds.Count != count) throw new UsageException($"{seeds.Count} seeds for {count} images");
+        var (latents, latentCount) = (request.InitialLatents, Config.LatentCount);
+        if (!latents.IsEmpty && latents.Length != (long)count * latentCount) throw new UsageException($"latents of {latents.Length} values: expected {count} times {latentCount}");
+        foreach (var value in latents.Span)
+            if (!float.IsFinite(value)) throw new UsageException("a latent holds a value that is not a number");
+
+        if (request.Decodes && _decoder is null) throw new UsageException("there is no decoder: only latents can be asked for");
+        var plan = request.Sampler.CreatePlan(Config, _model.Compatibility);
+        var scale = (float)request.GuidanceScale;
+        SamplingCheck.Settings(Config, plan, scale);
+        foreach (var label in request.Labels) SamplingCheck.Label(Config, label);
+        if (!_model.Compatibility.Guides(scale)) scale = 1;
+        var rows = plan.Steps.Length * (scale == 1 ? 1 : 2);
+        if (rows > MaxSteps) throw new UsageException($"{plan.Steps.Length} steps need {rows} rows of the modulation table, which has {MaxSteps}");
+        var channels = _model.Compatibility.GuidedChannels(Config);
+        return [.. request.Labels.Select((label, i) => new RollingImage(
+            label, request.SeedOf(i), plan, scale, channels, latents.IsEmpty ? default : latents.Slice(i * latentCount, latentCount)))];
+    }
 }
-
-/// <summary>What a scheduler is busy with.</summary>
-/// <param name="QueuedRequests">Requests none of whose images has begun.</param>
-/// <param name="RunningRequests">Requests some of whose images have begun.</param>
-/// <param name="RunningImages">Images that have begun.</param>
-/// <param name="BatchSamples">Samples of the latest step; 0 when idle.</param>
-/// <param name="MaxBatch">Samples of the largest step, lowered when memory has run out.</param>
-/// <param name="SecondsToDrain">Expected time for all that was accepted; null before anything is known.</param>
-public readonly record struct SchedulerLoad(int QueuedRequests, int RunningRequests, int RunningImages, int BatchSamples, int MaxBatch, double? SecondsToDrain);
-
-/// <summary>The queue is full.</summary>
-/// <param name="retryAfter">When there will probably be room.</param>
-public sealed class QueueFullException(TimeSpan retryAfter) : Exception("the queue is full")
-{
-    /// <summary>When there will probably be room.</summary>
-    public TimeSpan RetryAfter => retryAfter;
-}
-
-/// <summary>The scheduler accepts nothing more.</summary>
-public sealed class SchedulerClosedException() : Exception("the scheduler accepts no more requests");

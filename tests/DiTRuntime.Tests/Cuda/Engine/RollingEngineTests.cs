@@ -17,7 +17,7 @@ internal sealed class RollingEngineTests
     public void Image_has_the_bits_it_has_alone_whatever_else_runs([Values(1, 2)] int seed, [Values] bool usesGraphs)
     {
         using var tiny = new TinyModel(EmulatedEngine.Create(new CudaOptions(UsesGraphs: usesGraphs)));
-        using var batch = new RollingBatch(tiny.Model, new RollingLimits(7, 24 * ModulationTable.RowBytes(tiny.Model.Config)));
+        using var batch = new RollingBatch(tiny.Model, new RollingLimits(7, 7, 24 * ModulationTable.RowBytes(tiny.Model.Config)));
         Assert.That(new RollingScene(tiny.Model, seed, mostSteps: 4).Run(batch, 10), Is.GreaterThan(4));
     }
 
@@ -27,7 +27,7 @@ internal sealed class RollingEngineTests
     {
         using var backend = EmulatedEngine.Create();
         using var model = new DiTModel(DigitModels.Open(format), backend, Compatibility.Official);
-        using var batch = new RollingBatch(model, new RollingLimits(5));
+        using var batch = new RollingBatch(model, new RollingLimits(5, 5));
         Assert.That(new RollingScene(model, 3, mostSteps: 3).Run(batch, 5), Is.GreaterThan(2));
     }
 
@@ -36,7 +36,7 @@ internal sealed class RollingEngineTests
     {
         using var backend = new CudaBackend(new PlanningDevice(GpuModels.Typical(90)), new PlanningCompiler());
         using var model = new DiTModel(PlannedModels.DiTXL2(format), backend, Compatibility.Official);
-        using var batch = new RollingBatch(model, new RollingLimits(16, 1L << 30));
+        using var batch = new RollingBatch(model, new RollingLimits(16, 16, 1L << 30));
         batch.Warm();
         foreach (var (sampler, scale) in new[] { ("ddpm", 4f), ("ddim", 1f), ("ddim", 2f) })
             Assert.That(batch.TryAdd(new RollingImage(1, 7, RollingScene.Plan(sampler, "linspace", 100), scale, 3)));
@@ -60,7 +60,7 @@ internal sealed class RollingEngineTests
         var compiler = new PlanningCompiler();
         using var hooked = new HookedBackend(new CudaBackend(new PlanningDevice(GpuModels.Typical(90)), compiler));
         using var model = new DiTModel(PlannedModels.DiTXL2("w8a8-g0"), hooked, Compatibility.Official);
-        using var batch = new RollingBatch(model, new RollingLimits(12, 1L << 30));
+        using var batch = new RollingBatch(model, new RollingLimits(12, 12, 1L << 30));
         batch.Warm();
         // Recorded steps call no operation.
         var calls = 0;
@@ -82,9 +82,9 @@ internal sealed class RollingEngineTests
         using var backend = new CudaBackend(device, TestDevice.EmulatedCompiler);
         using var model = new DiTModel(DigitModels.Open("f16"), backend, Compatibility.Official);
         var loaded = device.AllocatedBytes;
-        Assert.That(() => new RollingBatch(model, new RollingLimits(1024, 1 << 20)), Throws.InstanceOf<GpuOutOfMemoryException>());
+        Assert.That(() => new RollingBatch(model, new RollingLimits(1024, 1024, 1 << 20)), Throws.InstanceOf<GpuOutOfMemoryException>());
         Assert.That(device.AllocatedBytes, Is.EqualTo(loaded));
-        using (var batch = new RollingBatch(model, new RollingLimits(2, 1 << 20))) Assert.That(batch.SampleLimit, Is.EqualTo(2));
+        using (var batch = new RollingBatch(model, new RollingLimits(2, 2, 1 << 20))) Assert.That(batch.SampleLimit, Is.EqualTo(2));
         Assert.That(device.AllocatedBytes, Is.EqualTo(loaded));
     }
 

@@ -1,17 +1,16 @@
 using DiTRuntime.Backends;
 using DiTRuntime.Checkpoints;
 using DiTRuntime.Decoding;
-using DiTRuntime.Models;
 
-namespace DiTRuntime.Cli;
+namespace DiTRuntime.Models;
 
-/// <summary>Finds and opens what --model and --vae name.</summary>
-internal static class ModelSource
+/// <summary>Finds and opens a model and its decoder by path; messages name the command's flags.</summary>
+public static class ModelSource
 {
     /// <summary>Image side over latent side of every published autoencoder for these models.</summary>
     private const int LatentFactor = 8;
 
-    /// <summary>The digit model that comes with the program.</summary>
+    /// <summary>The digit model that lies beside the program.</summary>
     public static string BuiltIn => Path.Combine(AppContext.BaseDirectory, "models", "digits.safetensors");
 
     /// <summary>What images and reports call a model: its file's or folder's name.</summary>
@@ -25,6 +24,8 @@ internal static class ModelSource
     /// <param name="path">File or folder.</param>
     /// <param name="heads">Number of heads, where the file does not say it.</param>
     /// <param name="imageSize">Side of the images in pixels, where it is not the model's own.</param>
+    /// <exception cref="InvalidFileException">There is no such file, or it is not understood.</exception>
+    /// <exception cref="UsageException">The side does not divide into whole patches.</exception>
     public static DiTWeights Open(string path, int? heads, int? imageSize = null)
     {
         var weights = DiTWeightsLoader.Load(path, new DiTLoadOptions { HeadCount = heads });
@@ -53,7 +54,11 @@ internal static class ModelSource
             ? imageSize / factor
             : throw new UsageException($"--image-size {imageSize}: expected a positive multiple of {factor * patchSize}");
 
-    /// <summary>Opens the decoder of a model: none for pixels, --vae, or the one in the model's own folder.</summary>
+    /// <summary>Opens the decoder of a model: none for pixels, the one given, or the one in the model's own folder.</summary>
+    /// <param name="model">File or folder of the model.</param>
+    /// <param name="vae">File or folder of the decoder, or null.</param>
+    /// <param name="config">The model's architecture.</param>
+    /// <param name="backend">Where it will run.</param>
     /// <exception cref="UsageException">There is none, or it takes other latents than the model makes.</exception>
     public static IImageDecoder OpenDecoder(string model, string? vae, DiTConfig config, IDiTBackend backend)
     {
@@ -66,12 +71,27 @@ internal static class ModelSource
         throw new UsageException($"--vae {checkpoint.Path}: it decodes latents of {found} channels; the model makes {config.InChannels}");
     }
 
+    /// <summary>Fingerprint of the decoder of a model; null where it has none.</summary>
+    /// <param name="model">File or folder of the model.</param>
+    /// <param name="vae">File or folder of the decoder, or null.</param>
+    /// <param name="config">The model's architecture.</param>
+    /// <exception cref="InvalidFileException">The decoder cannot be opened.</exception>
+    public static string? DecoderHash(string model, string? vae, DiTConfig config)
+    {
+        if (vae is null && (IsPixelSpace(config) || !HasDecoder(model))) return null;
+        using var checkpoint = Checkpoint.Open(DecoderPath(model, vae, config), "vae");
+        return ContentHash.Of(checkpoint);
+    }
+
     /// <summary>Where the decoder of a model that works on latents lies.</summary>
-    /// <exception cref="UsageException">Neither --vae nor the model's folder names one.</exception>
+    /// <param name="model">File or folder of the model.</param>
+    /// <param name="vae">File or folder of the decoder, or null.</param>
+    /// <param name="config">The model's architecture.</param>
+    /// <exception cref="UsageException">Neither the caller nor the model's folder names one.</exception>
     public static string DecoderPath(string model, string? vae, DiTConfig config)
     {
         if (vae is not null) return vae;
-        if (Directory.Exists(Path.Combine(model, "vae"))) return model;
+        if (HasDecoder(model)) return model;
         throw new UsageException($"{model}: the model makes latents of {config.InChannels} channels; give its decoder with --vae PATH, or take the latents with --latents-only");
     }
 
@@ -80,4 +100,6 @@ internal static class ModelSource
 
     /// <summary>Whether the model's latents are images: grey or RGB.</summary>
     public static bool IsPixelSpace(DiTConfig config) => config.InChannels is 1 or 3;
+
+    private static bool HasDecoder(string model) => Directory.Exists(Path.Combine(model, "vae"));
 }
