@@ -1,6 +1,5 @@
 using System.Text.Json;
 using System.Text.RegularExpressions;
-using DiTRuntime.Tests.Cli;
 
 namespace DiTRuntime.Tests.Deploy;
 

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using DiTRuntime.Tests.Cli;
 using DiTRuntime.Tests.Exporter.EndToEnd;
 
 namespace DiTRuntime.Tests.Deploy;
@@ -41,7 +42,7 @@ internal sealed class PublishedProgram : IDisposable
     /// Runs it as the image would: user 10001, no capability, every file system read-only but /tmp, which is <see cref="Writable"/>, and nothing to be
     /// seen but the program and the machine's C libraries.
     /// </summary>
-    public (int Code, string Text) Run(params string[] arguments)
+    public Process Start(params string[] arguments)
     {
         if (!OperatingSystem.IsLinux() || Environment.UserName != "root") throw new IgnoreException("a root of its own is made by root, on Linux");
         var root = Directory.CreateDirectory(Path.Combine(_folder.FullName, "root")).FullName;
@@ -68,11 +69,19 @@ internal sealed class PublishedProgram : IDisposable
             exec env -i DIT_CACHE=/cache TMPDIR=/tmp DOTNET_EnableDiagnostics=0 setpriv --no-new-privs --bounding-set=-all --inh-caps=-all \
                 chroot --userspec=10001:10001 --groups= "$root" /app/dit "$@"
             """;
-        var (code, text) = CTools.Run(new Dictionary<string, string>(), "unshare", ["--mount", "--pid", "--fork", "sh", "-c", script, "sh", root, Folder, Writable, .. arguments]);
-        if (text.Contains("mount", StringComparison.Ordinal) && code != 0 && text.Contains("permission denied", StringComparison.OrdinalIgnoreCase))
-            throw new IgnoreException($"this machine lets nobody make a root of its own: {text}");
-        return (code, text);
+        // Each step takes the place of the one before: a signal to the process that is started reaches the program.
+        return CliRunner.Start("unshare", ["--mount", "sh", "-c", script, "sh", root, Folder, Writable, .. arguments]);
     }
 
+    /// <summary>Runs it to its end.</summary>
+    public CliResult Run(params string[] arguments)
+    {
+        using var process = Start(arguments);
+        var result = CliRunner.Finish(process);
+        if (result.Error.Contains("mount:", StringComparison.Ordinal) || result.Error.Contains("unshare:", StringComparison.Ordinal)) throw CTools.Missing($"a root of its own cannot be made here: {result.Error}");
+        return result;
+    }
+
+    /// <inheritdoc/>
     public void Dispose() => _folder.Delete(recursive: true);
 }
