@@ -102,7 +102,8 @@ public sealed class ServedModel
         try
         {
             if (options.MaxGpuBytes is not null && backend is not CudaBackend) throw new UsageException($"--max-vram: the {backend.Name} backend uses no GPU memory");
-            weights = ModelSource.Open(path, options.Heads, options.ImageSize);
+            // A service outlives what is done to its files.
+            weights = ModelSource.Open(path, options.Heads, options.ImageSize, copies: backend is not CudaBackend);
             // Before the model: a decoder that is missing is told at once.
             decoder = ModelSource.OpenDecoder(path, options.Decoder, weights.Config, backend);
             model = new DiTModel(weights, backend, options.Compatibility, progress);

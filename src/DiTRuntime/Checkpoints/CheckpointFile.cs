@@ -41,9 +41,9 @@ internal sealed class CheckpointFile : ICheckpoint
     public IReadOnlyList<CheckpointTensor> Tensors { get; }
 
     /// <summary>Maps a file and reads it; the mapping does not outlive a failure.</summary>
-    public static ICheckpoint Open(string path, Func<MappedFile, ICheckpoint> read)
+    public static ICheckpoint Open(string path, Func<MappedFile, ICheckpoint> read, bool copies = false)
     {
-        var mapping = MappedFile.Open(path);
+        var mapping = MappedFile.Open(path, copies);
         try
         {
             return read(mapping);

@@ -15,7 +15,7 @@ internal static class SafetensorsFile
     private const int LengthBytes = sizeof(ulong);
 
     /// <exception cref="InvalidFileException">Anything about the file is wrong.</exception>
-    public static ICheckpoint Open(string path) => CheckpointFile.Open(path, Read);
+    public static ICheckpoint Open(string path, bool copies = false) => CheckpointFile.Open(path, Read, copies);
 
     private static CheckpointFile Read(MappedFile file)
     {

@@ -20,10 +20,17 @@ public static class DiTWeightsLoader
     /// <exception cref="UsageException">The head count or the size is not known, or the options contradict the file.</exception>
     public static DiTWeights Load(string path, DiTLoadOptions? options = null)
     {
+        options ??= new DiTLoadOptions();
         var checkpoint = Checkpoint.Open(path);
         try
         {
-            return Load(checkpoint, options ?? new DiTLoadOptions());
+            if (options.CopiesPackedFile && PackedModel.Recognises(checkpoint))
+            {
+                checkpoint.Dispose();
+                checkpoint = SafetensorsFile.Open(path, copies: true);
+            }
+
+            return Load(checkpoint, options);
         }
         catch
         {

@@ -20,22 +20,24 @@ public static class ModelSource
         return Directory.Exists(full) ? Path.GetFileName(full) : Path.GetFileNameWithoutExtension(full);
     }
 
-    /// <summary>Opens a DiT; the weights stay in the mapped file.</summary>
+    /// <summary>Opens a DiT; the weights stay in the mapped file, or in a copy of it.</summary>
     /// <param name="path">File or folder.</param>
     /// <param name="heads">Number of heads, where the file does not say it.</param>
     /// <param name="imageSize">Side of the images in pixels, where it is not the model's own.</param>
+    /// <param name="copies">Whether a packed file is copied, see <see cref="DiTLoadOptions.CopiesPackedFile"/>.</param>
     /// <exception cref="InvalidFileException">There is no such file, or it is not understood.</exception>
     /// <exception cref="UsageException">The side does not divide into whole patches.</exception>
-    public static DiTWeights Open(string path, int? heads, int? imageSize = null)
+    public static DiTWeights Open(string path, int? heads, int? imageSize = null, bool copies = false)
     {
-        var weights = DiTWeightsLoader.Load(path, new DiTLoadOptions { HeadCount = heads });
+        var options = new DiTLoadOptions { HeadCount = heads, CopiesPackedFile = copies };
+        var weights = DiTWeightsLoader.Load(path, options);
         try
         {
             if (imageSize is not { } side) return weights;
             var inputSize = InputSize(side, FactorOf(weights.Config), weights.Config.PatchSize);
             if (inputSize == weights.Config.InputSize) return weights;
             weights.Dispose();
-            return DiTWeightsLoader.Load(path, new DiTLoadOptions { HeadCount = heads, InputSize = inputSize });
+            return DiTWeightsLoader.Load(path, options with { InputSize = inputSize });
         }
         catch
         {
