@@ -4,7 +4,6 @@
 using DiTRuntime.Models;
 using DiTRuntime.Models.Scheduling;
 using DiTRuntime.Serving;
-using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
