@@ -45,6 +45,7 @@ internal static class CliApplication
         var root = new RootCommand("Runs class-conditional diffusion transformers (DiT-XL/2 and its family) without Python.");
         common.AddTo(root);
         root.Add(GenerateCommand.Create(open));
+        root.Add(MergeCommand.Create(open));
         root.Add(QuantizeCommand.Create(open));
         root.Add(ExportCommand.Create(open));
         root.Add(ServeCommand.Create(open));

@@ -57,6 +57,7 @@ public static class DiTServer
         app.MapKServe();
         app.MapMetrics();
         app.MapOpenApiDocument();
+        app.MapPage();
         return app;
     }
 

@@ -18,7 +18,8 @@ public sealed class ServedModel
     private ServedModel(DiTOptions options, string path, DiTWeights weights, DiTModel model, IImageDecoder decoder, ISchedulerObserver? observer, TimeProvider time)
     {
         (_backend, _model, _decoder) = (model.Backend, model, decoder);
-        Identity = new ModelIdentity(ModelSource.NameOf(path), ContentHash.Of(weights.Checkpoint), options.Compatibility);
+        var hash = ContentHash.Of(weights.Checkpoint);
+        Identity = new ModelIdentity(ModelSource.NameOf(path), hash, options.Compatibility, ModelSource.DecoderHash(path, options.Decoder, weights.Config), _backend.Name);
         Labels = weights.Labels;
         Loaded = time.GetUtcNow();
         WeightBytes = _backend is CudaBackend gpu ? gpu.UsedBytes : weights.Checkpoint.Tensors.Sum(tensor => tensor.ByteCount);

@@ -5,6 +5,8 @@ namespace DiTRuntime;
 /// <summary>Files that appear whole or not at all: written beside their place under another name, then renamed.</summary>
 public static class AtomicFile
 {
+    private const string Suffix = ".partial";
+
     private static readonly ConcurrentDictionary<string, byte> s_unfinished = new();
 
     /// <summary>Writes a file; on any failure nothing is left and an existing file stays as it was.</summary>
@@ -13,7 +15,7 @@ public static class AtomicFile
     /// <exception cref="OutputException">The file cannot be written: no such folder, no permission, no space.</exception>
     public static void Write(string path, Action<Stream> write)
     {
-        var temporary = $"{path}.{Environment.ProcessId:x}-{Environment.CurrentManagedThreadId:x}.partial";
+        var temporary = $"{path}.{Environment.ProcessId:x}-{Environment.CurrentManagedThreadId:x}{Suffix}";
         try
         {
             s_unfinished[temporary] = 0;
@@ -41,6 +43,19 @@ public static class AtomicFile
         finally
         {
             Discard(temporary);
+        }
+    }
+
+    /// <summary>Deletes what other processes, ended before their time, have left of a file; for a caller who knows that none is writing it.</summary>
+    public static void DiscardAbandoned(string path)
+    {
+        try
+        {
+            foreach (var temporary in Directory.GetFiles(Path.GetDirectoryName(Path.GetFullPath(path))!, $"{Path.GetFileName(path)}.*{Suffix}")) Discard(temporary);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Nothing depends on it.
         }
     }
 

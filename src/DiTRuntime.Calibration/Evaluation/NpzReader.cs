@@ -86,6 +86,21 @@ public sealed class NpzReader : IDisposable
         });
     }
 
+    /// <summary>Reads a member that is no array.</summary>
+    /// <param name="name">Its full name.</param>
+    /// <param name="maxBytes">The most it may have.</param>
+    /// <returns>Null where there is none.</returns>
+    /// <exception cref="InvalidFileException">It is damaged or larger.</exception>
+    public byte[]? TryReadFile(string name, int maxBytes) => NpzFailure.Guard(_path, () =>
+    {
+        if (_archive.GetEntry(name) is not { } entry) return null;
+        if (entry.Length > maxBytes) throw new InvalidFileException(_path, $"{name} has {entry.Length} bytes; at most {maxBytes} are read");
+        using var stream = entry.Open();
+        var content = new byte[entry.Length];
+        stream.ReadExactly(content);
+        return content;
+    });
+
     /// <summary>Reads a whole array of numbers as double precision.</summary>
     /// <param name="name">Name of the array.</param>
     /// <param name="shape">Expected extents; null accepts any extent from 1.</param>

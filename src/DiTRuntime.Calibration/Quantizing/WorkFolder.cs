@@ -84,7 +84,7 @@ internal sealed class WorkFolder
         var metadata = new Dictionary<string, string>
         {
             [FinishedKey] = finished.ToString(CultureInfo.InvariantCulture),
-            [LayersKey] = JsonSerializer.Serialize(layers),
+            [LayersKey] = JsonSerializer.Serialize(layers, LayerReportJson.Default.IReadOnlyListLayerReport),
         };
         var tensor = new TensorDescription(TokensName, ElementType.F32, [tokens.SampleCount, tokens.SampleLength]);
         AtomicFile.Write(Path.Combine(_path, StateName), stream => SafetensorsWriter.Write(stream, metadata, [tensor], (_, output) => tokens.Write(output)));
@@ -103,7 +103,7 @@ internal sealed class WorkFolder
         try
         {
             var finished = int.Parse(checkpoint.Metadata[FinishedKey], CultureInfo.InvariantCulture);
-            layers.AddRange(JsonSerializer.Deserialize<LayerReport[]>(checkpoint.Metadata[LayersKey])!);
+            layers.AddRange(JsonSerializer.Deserialize(checkpoint.Metadata[LayersKey], LayerReportJson.Default.IReadOnlyListLayerReport)!);
             if (!checkpoint.TryGet(TokensName, out var tensor) || !tensor.Shape.SequenceEqual([tokens.SampleCount, tokens.SampleLength]))
                 throw new InvalidFileException(path, $"no tensor {TokensName} [{tokens.SampleCount},{tokens.SampleLength}]; remove the folder to start anew");
             tokens.Read(tensor);

@@ -12,7 +12,7 @@ internal static class GenerateCommand
     {
         var model = Flags.OptionalText("--model", "Checkpoint file or diffusers folder; the built-in digits when absent", "PATH", "-m");
         var vae = Flags.OptionalText("--vae", "Decoder file or folder; needed by models that work on latents", "PATH");
-        var labels = new Option<string[]>("--class-labels") { Description = "Classes by index, name or WordNet id, separated by commas", HelpName = "LIST", DefaultValueFactory = _ => [] };
+        var labels = new Option<string[]>("--class-labels") { Description = "Classes by index, name or WordNet id, separated by commas; all is every class", HelpName = "LIST", DefaultValueFactory = _ => [] };
         var steps = Flags.OptionalWhole("--steps", "Sampling steps, 1 to 1000 [default: 50]");
         var sampler = Flags.Text("--sampler", "Sampler", "ddim|ddpm", "ddim");
         var spacing = Flags.OptionalText("--spacing", "leading (default of ddim), linspace (of ddpm), trailing, or steps per section: 10,15,20", "NAME");
@@ -28,10 +28,10 @@ internal static class GenerateCommand
         var count = Flags.OptionalWhole("--count", "Images; the labels are repeated in turn [default: one per label]");
         var batch = Flags.OptionalWhole("--batch", "Images sampled together; changes speed and memory, not the images");
         var maxVram = Flags.OptionalWhole("--max-vram", "The most GPU memory to use, in MB: weights and tiles are fitted to it, or the run is refused before it begins");
-        var shard = Flags.OptionalText("--shard", "Make only images i-1, i-1+n, ... of the run", "i/n");
+        var shard = Flags.OptionalText("--shard", "Make only images i-1, i-1+n, ... of the run, and of these only what is not there yet; k+1/n counts from zero", "i/n");
         var output = Flags.OptionalText("--out", "File, pattern ({index:06d}, {seed}, {class}, %03d) or folder; one file takes several images as a grid [default: output.png]", "PATH", "-o");
         var grid = Flags.Switch("--grid", "Also make a grid of all images");
-        var npz = Flags.OptionalText("--npz", "Also write the images as arr_0 for the ADM evaluation", "FILE");
+        var npz = Flags.OptionalText("--npz", "Also write the images as arr_0 for the ADM evaluation; with --shard a part for dit merge", "FILE");
         var saveLatents = Flags.OptionalText("--save-latents", "Also write the latents (and the noise they came from) as safetensors", "FILE");
         var latentsOnly = Flags.Switch("--latents-only", "Stop before the decoder; --out is then the safetensors");
 
@@ -52,7 +52,7 @@ internal static class GenerateCommand
                 Count = parse.GetValue(count),
                 Batch = parse.GetValue(batch),
                 MaxVramMegabytes = parse.GetValue(maxVram),
-                Shard = parse.GetValue(shard) is { } part ? Shard.Parse(part) : Shard.Whole,
+                Shard = parse.GetValue(shard) is { } part ? Shard.Parse(part) : null,
                 Sampler = parse.GetRequiredValue(sampler),
                 Steps = parse.GetValue(steps),
                 Spacing = parse.GetValue(spacing),

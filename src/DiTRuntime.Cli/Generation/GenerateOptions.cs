@@ -42,8 +42,8 @@ internal sealed record GenerateOptions
     /// <summary>The most device memory to hold, in millions of bytes.</summary>
     public int? MaxVramMegabytes { get; init; }
 
-    /// <summary>Which part of the run to do.</summary>
-    public required Shard Shard { get; init; }
+    /// <summary>Which part of the run to do, so that it can be ended and gone on with; null does everything at once.</summary>
+    public Shard? Shard { get; init; }
 
     /// <summary>"ddim" or "ddpm".</summary>
     public required string Sampler { get; init; }

@@ -22,7 +22,7 @@ internal sealed class GenerateRun(GenerateOptions options, Session session)
         if (limit is not null && backend is not CudaBackend) throw new UsageException($"--max-vram: the {backend.Name} backend uses no GPU memory");
         var path = options.Model ?? ModelSource.BuiltIn;
         using var weights = ModelSource.Open(path, options.Heads, options.ImageSize);
-        var setup = new GenerationSetup(options, path, weights);
+        var setup = new GenerationSetup(options, path, weights, backend.Name);
         if (setup.Files.NeedPixels && !ModelSource.IsPixelSpace(setup.Config)) ModelSource.DecoderPath(path, options.Vae, setup.Config);
         setup.Files.Prepare();
         if (options.Seed < 0) session.Note($"seed {setup.Seed}");
@@ -34,10 +34,11 @@ internal sealed class GenerateRun(GenerateOptions options, Session session)
         using var decoder = setup.Files.NeedPixels ? ModelSource.OpenDecoder(path, options.Vae, setup.Config, backend) : null;
         if (decoder is not null) session.Detail($"decoder: {decoder.Description}");
         if (decoder is not null && plan is not null) decoder.TileSide = Math.Min(decoder.TileSide, plan.TileSide);
-        var sinks = new ImageSinks(setup, setup.Config.InputSize * (decoder?.UpscaleFactor ?? 1), decoder?.ImageChannels ?? 0, options.Compatibility.Rounding());
+        using var sinks = new ImageSinks(setup, setup.Config.InputSize * (decoder?.UpscaleFactor ?? 1), decoder?.ImageChannels ?? 0, options.Compatibility.Rounding());
         sinks.Check();
+        sinks.Resume();
         session.WithProgress(display => Generate(setup, weights, plan?.Residency ?? WeightResidency.All, decoder, sinks, backend, display));
-        Report(setup, weights, backend, decoder);
+        Report(setup, weights, backend, decoder, sinks.Pending.Length);
     }
 
     private static string Text(double value) => value.ToString(CultureInfo.InvariantCulture);
@@ -63,14 +64,21 @@ internal sealed class GenerateRun(GenerateOptions options, Session session)
     private void Generate(
         GenerationSetup setup, DiTWeights weights, WeightResidency residency, IImageDecoder? decoder, ImageSinks sinks, IDiTBackend backend, IProgressDisplay display)
     {
+        if (sinks.Pending.Length == 0)
+        {
+            sinks.Collect(_ => { });
+            return;
+        }
+
         display.Report("loading", "%", 0, 100);
         using var model = new DiTModel(weights, backend, options.Compatibility, new DirectProgress<double>(done => display.Report("loading", "%", 100 * done, 100)), residency);
         _clock.Lap(Phase.Load);
         var pipeline = new DiTPipeline(model, decoder);
-        display.Report("sampling", "steps", 0, StepCount(setup));
+        display.Report("sampling", "steps", 0, StepCount(setup, sinks.Pending.Length));
         var progress = new DirectProgress<GenerationProgress>(report => OnProgress(report, decoder, display));
+        int[] images = [.. sinks.Pending.Select(place => setup.Images[place])], labels = [.. sinks.Pending.Select(place => setup.Labels[place])];
         sinks.Collect(add =>
-            pipeline.Generate(setup.Images, setup.Labels, setup.Settings, setup.BatchSize, image => OnImage(image, add), progress, session.Cancellation));
+            pipeline.Generate(images, labels, setup.Settings, setup.BatchSize, image => OnImage(image, add), progress, session.Cancellation));
         _clock.Lap(Phase.Write);
     }
 
@@ -95,24 +103,31 @@ internal sealed class GenerateRun(GenerateOptions options, Session session)
     }
 
     /// <summary>Steps of all batches together.</summary>
-    private static int StepCount(GenerationSetup setup) =>
-        (setup.Images.Length + setup.BatchSize - 1) / setup.BatchSize * setup.Plan.Steps.Length;
+    private static int StepCount(GenerationSetup setup, int imageCount) =>
+        (imageCount + setup.BatchSize - 1) / setup.BatchSize * setup.Plan.Steps.Length;
 
-    private void Report(GenerationSetup setup, DiTWeights weights, IDiTBackend backend, IImageDecoder? decoder)
+    /// <param name="setup">The run.</param>
+    /// <param name="weights">The model.</param>
+    /// <param name="backend">What ran it.</param>
+    /// <param name="decoder">What decoded the images.</param>
+    /// <param name="made">Images that were made; the others were there.</param>
+    private void Report(GenerationSetup setup, DiTWeights weights, IDiTBackend backend, IImageDecoder? decoder, int made)
     {
-        var stepsPerSecond = StepCount(setup) / _clock.Seconds(Phase.Sampling);
+        var stepsPerSecond = made == 0 ? 0 : StepCount(setup, made) / _clock.Seconds(Phase.Sampling);
+        if (made == 0) session.Note($"shard {setup.Shard}: nothing to do, all {setup.Images.Length} images are there");
+        else if (made < setup.Images.Length) session.Note($"shard {setup.Shard}: {setup.Images.Length - made} of {setup.Images.Length} images were there, {made} are new");
         if (session.Json)
         {
-            session.Print(Summary(setup, weights, backend, decoder, stepsPerSecond));
+            session.Print(Summary(setup, weights, backend, decoder, stepsPerSecond, made));
             return;
         }
 
         foreach (var file in setup.Files.All) session.Print(file);
         session.Detail(string.Create(CultureInfo.InvariantCulture,
-            $"images: {setup.Images.Length}; {stepsPerSecond:0.00} steps/s at batch {setup.BatchSize}; seconds: load {_clock.Seconds(Phase.Load):0.00}, sampling {_clock.Seconds(Phase.Sampling):0.00}, decode {_clock.Seconds(Phase.Decode):0.00}, write {_clock.Seconds(Phase.Write):0.00}"));
+            $"images: {made}; {stepsPerSecond:0.00} steps/s at batch {setup.BatchSize}; seconds: load {_clock.Seconds(Phase.Load):0.00}, sampling {_clock.Seconds(Phase.Sampling):0.00}, decode {_clock.Seconds(Phase.Decode):0.00}, write {_clock.Seconds(Phase.Write):0.00}"));
     }
 
-    private JsonObject Summary(GenerationSetup setup, DiTWeights weights, IDiTBackend backend, IImageDecoder? decoder, double stepsPerSecond) => new()
+    private JsonObject Summary(GenerationSetup setup, DiTWeights weights, IDiTBackend backend, IImageDecoder? decoder, double stepsPerSecond, int made) => new()
     {
         ["version"] = ProductVersion.Text,
         ["backend"] = backend.Name,
@@ -139,9 +154,10 @@ internal sealed class GenerateRun(GenerateOptions options, Session session)
             ["noise"] = options.Noise == NoiseKind.Image ? "image" : "batch",
             ["image_size"] = setup.Config.InputSize * (decoder?.UpscaleFactor ?? ModelSource.FactorOf(setup.Config)),
             ["batch"] = setup.BatchSize,
-            ["shard"] = $"{options.Shard.Number}/{options.Shard.Total}",
+            ["shard"] = setup.Shard.ToString(),
         },
         ["count"] = setup.Images.Length,
+        ["made"] = made,
         ["images"] = new JsonArray([.. setup.Images.Select((image, i) => (JsonNode)new JsonObject
         {
             ["index"] = image,

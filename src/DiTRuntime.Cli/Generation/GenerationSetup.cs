@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using DiTRuntime.Checkpoints;
 using DiTRuntime.Imaging;
@@ -12,30 +13,35 @@ internal sealed class GenerationSetup
     /// <summary>Tokens in flight from which larger batches gain nothing on a processor.</summary>
     private const int TokensPerBatch = 1024;
 
-    private const int MaxImages = 10_000_000;
+    /// <summary>Images of the largest run.</summary>
+    public const int MaxImages = 10_000_000;
 
     private readonly GenerateOptions _options;
+    private readonly string? _latentsHash;
     private readonly RecordingNoise? _recording;
 
     /// <param name="options">What the command line says.</param>
     /// <param name="modelPath">The model's file or folder.</param>
     /// <param name="weights">The model, opened.</param>
+    /// <param name="backend">Name of the backend that will run it.</param>
     /// <exception cref="UsageException">Flags that contradict each other or the model.</exception>
-    public GenerationSetup(GenerateOptions options, string modelPath, DiTWeights weights)
+    public GenerationSetup(GenerateOptions options, string modelPath, DiTWeights weights, string backend)
     {
         _options = options;
         Config = weights.Config;
         ModelPath = modelPath;
-        Identity = new ModelIdentity(ModelSource.NameOf(modelPath), ContentHash.Of(weights.Checkpoint), options.Compatibility);
+        var hash = ContentHash.Of(weights.Checkpoint);
+        Identity = new ModelIdentity(ModelSource.NameOf(modelPath), hash, options.Compatibility, ModelSource.DecoderHash(modelPath, options.Vae, Config), backend);
         Seed = SeedOf(options.Seed);
         CheckScale(options);
         IsGuided = options.Compatibility.Guides(options.CfgScale);
 
         var given = options.Latents is { } file ? LatentsFile.Read(file, Config) : default;
-        var labels = LabelList.Parse(options.ClassLabels, weights.Labels, Config.ClassCount);
-        TotalCount = CountOf(options, labels.Length, given.Values is null ? null : given.Count);
-        Images = options.Shard.Images(TotalCount);
-        Labels = [.. Images.Select(image => labels[image % labels.Length])];
+        if (given.Values is not null) _latentsHash = Hex(SHA256.HashData(MemoryMarshal.AsBytes<float>(given.Values)));
+        ClassCycle = LabelList.Parse(options.ClassLabels, weights.Labels, Config.ClassCount);
+        TotalCount = CountOf(options, ClassCycle.Length, given.Values is null ? null : given.Count);
+        Images = Shard.Images(TotalCount);
+        Labels = [.. Images.Select(image => ClassCycle[image % ClassCycle.Length])];
         Files = Outputs.Settle(options, [.. Images.Select((image, i) => new OutputImage(image, SeedOfImage(image), Labels[i]))]);
 
         Sampler = new SamplerOptions { Sampler = options.Sampler, Steps = options.Steps, Spacing = options.Spacing, Eta = options.Eta };
@@ -44,7 +50,7 @@ internal sealed class GenerationSetup
         NoiseSource noise = options.Noise == NoiseKind.Image ? new ImageNoise(Seed) : new BatchNoise(Seed, IsGuided);
         if (given.Values is not null) noise = new GivenNoise(given.Values, noise);
         if (Files.Latents is not null) noise = _recording = new RecordingNoise(noise);
-        Settings = new SamplingSettings(Plan, noise, IsGuided ? (float)options.CfgScale : 1, GuidedChannelsOf(options));
+        Settings = new SamplingSettings(Plan, noise, IsGuided ? (float)options.CfgScale : 1, GuidedChannelsOf(options.CfgChannels));
     }
 
     /// <summary>The architecture.</summary>
@@ -65,10 +71,19 @@ internal sealed class GenerationSetup
     /// <summary>Images of the whole run, of which this part makes some.</summary>
     public int TotalCount { get; }
 
-    /// <summary>Index in the whole run of each image to make.</summary>
+    /// <summary>Which part of the whole run it is.</summary>
+    public Shard Shard => _options.Shard ?? Shard.Whole;
+
+    /// <summary>Whether what is there already of this part is kept, and only the rest made.</summary>
+    public bool Resumes => _options.Shard is not null && Files.Grid is null && Files.Latents is null;
+
+    /// <summary>Classes of the whole run, repeated in turn.</summary>
+    public int[] ClassCycle { get; }
+
+    /// <summary>Index in the whole run of each image of this part.</summary>
     public int[] Images { get; }
 
-    /// <summary>Class of each image to make.</summary>
+    /// <summary>Class of each image of this part.</summary>
     public int[] Labels { get; }
 
     /// <summary>Images sampled together.</summary>
@@ -93,7 +108,13 @@ internal sealed class GenerationSetup
     /// <param name="index">Its index in the whole run.</param>
     /// <param name="label">Its class.</param>
     /// <param name="image">Its pixels.</param>
-    public GenerationParameters ParametersOf(int index, int label, Image image) => Identity.ParametersOf(Sampler, _options.CfgScale, label, SeedOfImage(index), image);
+    public GenerationParameters ParametersOf(int index, int label, Image image) =>
+        Identity.ParametersOf(Sampler, _options.CfgScale, label, SeedOfImage(index), image) with
+        {
+            Noise = _options.Noise == NoiseKind.Image ? null : "batch",
+            Latents = _latentsHash,
+            GuidedChannels = IsGuided && Settings.GuidedChannels != GuidedChannelsOf(null) ? Settings.GuidedChannels : null,
+        };
 
     /// <summary>The seed that belongs to an image: with a generator each, an image alone with this seed comes out the same.</summary>
     public ulong SeedOfImage(int image) => _options.Noise == NoiseKind.Image ? unchecked(Seed + (ulong)image) : Seed;
@@ -116,8 +137,9 @@ internal sealed class GenerationSetup
         if (options.Count is < 1 or > MaxImages) throw new UsageException($"--count {options.Count}: expected 1 to {MaxImages}");
         if (options.Count is { } count && givenCount is { } given && count != given)
             throw new UsageException($"--count {count}: {options.Latents} holds latents for {given} image{(given == 1 ? "" : "s")}");
-        if (options.Noise == NoiseKind.Batch && options.Shard.Total > 1)
+        if (options.Shard is not null && options.Noise == NoiseKind.Batch)
             throw new UsageException("--shard: with --noise batch an image depends on the ones before it; use --noise image");
+        if (options.Shard is not null && options.Seed < 0) throw new UsageException("--shard: every shard of a run needs the same seed; --seed -1 would draw another for each");
         return options.Count ?? givenCount ?? labelCount;
     }
 
@@ -133,11 +155,13 @@ internal sealed class GenerationSetup
             : throw new UsageException($"--batch {batch}: {batch} images of {Config.TokenCount} tokens are too many at once; at most {largest} can be");
     }
 
-    private int GuidedChannelsOf(GenerateOptions options) => options.CfgChannels switch
+    private static string Hex(byte[] hash) => Convert.ToHexStringLower(hash.AsSpan(0, 5));
+
+    private int GuidedChannelsOf(string? given) => given switch
     {
-        null => options.Compatibility.GuidedChannels(Config),
+        null => _options.Compatibility.GuidedChannels(Config),
         "3" => Math.Min(3, Config.InChannels),
         "all" => Config.InChannels,
-        _ => throw new UsageException($"--cfg-channels {options.CfgChannels}: expected 3 or all"),
+        _ => throw new UsageException($"--cfg-channels {given}: expected 3 or all"),
     };
 }

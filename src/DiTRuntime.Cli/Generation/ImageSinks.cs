@@ -1,3 +1,4 @@
+using DiTRuntime.Cli.Sharding;
 using DiTRuntime.Imaging;
 using DiTRuntime.Models;
 
@@ -8,11 +9,15 @@ namespace DiTRuntime.Cli.Generation;
 /// <param name="side">Side of an image in pixels.</param>
 /// <param name="channels">1 or 3.</param>
 /// <param name="rounding">How decoded values become bytes.</param>
-internal sealed class ImageSinks(GenerationSetup setup, int side, int channels, PixelRounding rounding)
+internal sealed class ImageSinks(GenerationSetup setup, int side, int channels, PixelRounding rounding) : IDisposable
 {
     private readonly List<float[]> _latents = [];
     private readonly List<Image> _sheet = [];
+    private ShardPart? _part;
     private int _count;
+
+    /// <summary>The images that are to be made, by their place in this run's list, ascending.</summary>
+    public int[] Pending { get; private set; } = [.. Enumerable.Range(0, setup.Images.Length)];
 
     /// <summary>Checks what can only be checked once the size of the images is known.</summary>
     /// <exception cref="UsageException">The sheet would not fit into one image.</exception>
@@ -23,11 +28,32 @@ internal sealed class ImageSinks(GenerationSetup setup, int side, int channels, 
             throw new UsageException($"{path}: {setup.Images.Length} images of {side}x{side} pixels do not fit on one sheet; give --out a folder");
     }
 
+    /// <summary>Finds what is there already of a shard, so that only the rest is made.</summary>
+    /// <remarks>An image is there when the log of the part holds it, and when its PNG file is whole and says just what this run would write into it.</remarks>
+    /// <exception cref="OutputException">The part's file is of another run.</exception>
+    /// <exception cref="InvalidFileException">The part's file is damaged, or no part.</exception>
+    public void Resume()
+    {
+        if (!setup.Resumes) return;
+        if (setup.Files.Npz is { } path)
+            _part = ShardPart.Open(path, new PartDescription(RunDescription.Of(setup, side, channels), setup.Shard, Digest: null), setup.Images, side);
+        var recorded = _part?.Count ?? setup.Images.Length;
+        Pending = [.. Pending.Where(k => k >= recorded || !FileIsThere(k))];
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _part?.Dispose();
+
     /// <summary>Runs the generation and writes what it makes; every file appears whole or not at all.</summary>
     /// <param name="generate">Generates, and hands each image over as soon as it is finished.</param>
     public void Collect(Action<Action<GeneratedImage>> generate)
     {
-        if (setup.Files.Npz is { } path)
+        if (_part is not null)
+        {
+            generate(image => Add(image, npz: null));
+            _part.Complete();
+        }
+        else if (setup.Files.Npz is { } path)
         {
             // Written while the images come, so that memory does not grow with their number.
             AtomicFile.Write(path, stream =>
@@ -58,6 +84,7 @@ internal sealed class ImageSinks(GenerationSetup setup, int side, int channels, 
 
     private void Add(GeneratedImage generated, NpzWriter? npz)
     {
+        var place = Pending[_count++];
         if (setup.Files.Latents is not null) _latents.Add(generated.Latent);
         if (generated.Pixels is { } pixels)
         {
@@ -65,10 +92,26 @@ internal sealed class ImageSinks(GenerationSetup setup, int side, int channels, 
             npz?.Add(image);
             if (setup.Files.Grid is not null) _sheet.Add(image);
             if (setup.Files.Images.Length > 0)
-                ImageCodecs.Save(setup.Files.Images[_count], image, setup.ParametersOf(generated.Index, generated.Label, image).ToTexts());
+                ImageCodecs.Save(setup.Files.Images[place], image, setup.ParametersOf(generated.Index, generated.Label, image).ToTexts());
+            if (place == _part?.Count) _part.Append(image);
         }
+    }
 
-        _count++;
+    private bool FileIsThere(int place)
+    {
+        if (setup.Files.Images.Length == 0) return true;
+        var path = setup.Files.Images[place];
+        try
+        {
+            if (!PngReader.IsPng(path)) return false;
+            var found = PngReader.ReadDescription(path).Text.GetValueOrDefault(GenerationParameters.Keyword);
+            return found == setup.ParametersOf(setup.Images[place], setup.Labels[place], new Image(side, side, channels, new byte[side * side * channels])).Format();
+        }
+        catch (InvalidFileException)
+        {
+            // Damaged: it is made again.
+            return false;
+        }
     }
 
     private void WriteSheet(string path)

@@ -7,11 +7,14 @@ internal static class LabelList
 {
     private const int DefaultCount = 10;
 
+    /// <summary>Stands for all classes in order.</summary>
+    private const string Every = "all";
+
     /// <summary>The classes of the published sampling script.</summary>
     private static readonly int[] s_imageNet = [207, 360, 387, 974, 88, 979, 417, 279];
 
     /// <summary>Understands the values of --class-labels; without any, the published script's classes or the first ten.</summary>
-    /// <param name="values">Each an index, a name, a WordNet id, or a list of them separated by commas.</param>
+    /// <param name="values">Each an index, a name, a WordNet id, "all", or a list of them separated by commas.</param>
     /// <param name="names">What the model knows of its classes.</param>
     /// <param name="classCount">Number of classes, without the null class.</param>
     /// <exception cref="UsageException">An unknown class; the message says what there is.</exception>
@@ -21,7 +24,11 @@ internal static class LabelList
         var labels = new List<int>();
         foreach (var value in values)
         {
-            foreach (var word in value.Split(',', StringSplitOptions.TrimEntries)) labels.Add(names.Parse(word, classCount, "--class-labels"));
+            foreach (var word in value.Split(',', StringSplitOptions.TrimEntries))
+            {
+                if (word == Every) labels.AddRange(Enumerable.Range(0, classCount));
+                else labels.Add(names.Parse(word, classCount, "--class-labels"));
+            }
         }
 
         return [.. labels];

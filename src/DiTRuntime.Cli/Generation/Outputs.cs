@@ -60,12 +60,12 @@ internal sealed class Outputs
         }
 
         var name = options.Out ?? (options.Npz is null && options.SaveLatents is null || options.Grid ? DefaultImage : null);
-        if (name is null) return Checked(new Outputs(null, [], null, options.Npz, options.SaveLatents));
+        if (name is null) return Checked(options, new Outputs(null, [], null, options.Npz, options.SaveLatents));
         var pattern = OutputPattern.Parse(name);
         var isSheet = pattern.IsPlainFile && (images.Count > 1 || options.Grid);
         string[] paths = isSheet ? [] : pattern.IsPlainFile ? [name] : pattern.PathsOf(images);
         var grid = isSheet ? name : options.Grid ? Path.Combine(FixedFolder(name, paths[0]), GridName) : null;
-        return Checked(new Outputs(pattern, paths, grid, options.Npz, options.SaveLatents));
+        return Checked(options, new Outputs(pattern, paths, grid, options.Npz, options.SaveLatents));
     }
 
     /// <summary>Tries that every file can be made, and makes the folders that are the run's own.</summary>
@@ -83,8 +83,10 @@ internal sealed class Outputs
         return Path.GetDirectoryName(field < 0 ? firstImage : pattern[..field]) ?? "";
     }
 
-    private static Outputs Checked(Outputs outputs)
+    private static Outputs Checked(GenerateOptions options, Outputs outputs)
     {
+        if (options.Shard is not null && outputs is { Npz: not null } and not { Grid: null, Latents: null })
+            throw new UsageException("--shard with --npz makes only the images that are not there yet; leave out --grid and --save-latents, and name a folder with --out: they would want all images at once");
         var paths = outputs.All.Select(Path.GetFullPath).ToArray();
         var twice = paths.GroupBy(p => p).FirstOrDefault(g => g.Count() > 1);
         return twice is null ? outputs : throw new UsageException($"{twice.Key}: two outputs would have this name");

@@ -52,6 +52,21 @@ public sealed record GenerationParameters
     /// <summary>Implementation followed, where it is not the published one.</summary>
     public string? Compat { get; init; }
 
+    /// <summary>Where noise came from, where it is not a generator of the image's own: "batch".</summary>
+    public string? Noise { get; init; }
+
+    /// <summary>Hash of the latents it started from, where they were given.</summary>
+    public string? Latents { get; init; }
+
+    /// <summary>Number of guided channels, where it is not the usual one.</summary>
+    public int? GuidedChannels { get; init; }
+
+    /// <summary>Hash of the decoder, where there is one.</summary>
+    public string? VaeHash { get; init; }
+
+    /// <summary>What ran the model, where it is not the processor.</summary>
+    public string? Backend { get; init; }
+
     /// <summary>Version of the program.</summary>
     public required string Version { get; init; }
 
@@ -86,6 +101,11 @@ public sealed record GenerationParameters
             ModelHash = fields.GetValueOrDefault("Model hash"),
             Quant = fields.GetValueOrDefault("Quant"),
             Compat = fields.GetValueOrDefault("Compat"),
+            Noise = fields.GetValueOrDefault("Noise"),
+            Latents = fields.GetValueOrDefault("Latents"),
+            GuidedChannels = Integer("Guided channels", out var channels) ? channels : null,
+            VaeHash = fields.GetValueOrDefault("VAE hash"),
+            Backend = fields.GetValueOrDefault("Backend"),
             Version = version,
         };
 
@@ -110,6 +130,11 @@ public sealed record GenerationParameters
         ("Model hash", ModelHash),
         ("Quant", Quant),
         ("Compat", Compat),
+        ("Noise", Noise),
+        ("Latents", Latents),
+        ("Guided channels", GuidedChannels is { } channels ? Text(channels) : null),
+        ("VAE hash", VaeHash),
+        ("Backend", Backend),
         ("Version", Version),
     ]);
 

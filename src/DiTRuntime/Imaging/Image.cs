@@ -33,6 +33,15 @@ public sealed class Image
     /// <summary>[height, width, channels].</summary>
     public byte[] Pixels { get; }
 
+    /// <summary>The same image in three channels; itself where it has them.</summary>
+    public Image ToRgb()
+    {
+        if (Channels == 3) return this;
+        var pixels = new byte[Pixels.Length * 3];
+        for (var i = 0; i < pixels.Length; i++) pixels[i] = Pixels[i / 3];
+        return new Image(Width, Height, 3, pixels);
+    }
+
     /// <summary>One row: [width, channels].</summary>
     public ReadOnlySpan<byte> Row(int y) => Pixels.AsSpan(y * Width * Channels, Width * Channels);
 }

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.IO.Compression;
 using System.Text;
 
@@ -6,7 +7,7 @@ namespace DiTRuntime.Imaging;
 /// <summary>Writes the sample file of the ADM evaluation: `arr_0`, uint8 [N, height, width, 3], uncompressed.</summary>
 /// <remarks>
 /// Images are written as they come, so memory does not grow with their number. The evaluation wants three channels: grey
-/// images are repeated in each. The file is a zip with one entry `arr_0.npy` (NumPy format 1.0).
+/// images are repeated in each. The file is a zip with the entry `arr_0.npy` (NumPy format 1.0); others may follow it.
 /// </remarks>
 public sealed class NpzWriter : IDisposable
 {
@@ -16,7 +17,7 @@ public sealed class NpzWriter : IDisposable
     private const int HeaderAlignment = 64;
 
     private readonly ZipArchive _archive;
-    private readonly Stream _entry;
+    private Stream _entry;
     private readonly int _count;
     private readonly int _height;
     private readonly int _width;
@@ -32,11 +33,8 @@ public sealed class NpzWriter : IDisposable
         (_count, _height, _width) = (count, height, width);
         _row = new byte[width * Channels];
         _archive = new ZipArchive(output, ZipArchiveMode.Create, leaveOpen: true);
-        var entry = _archive.CreateEntry("arr_0.npy", CompressionLevel.NoCompression);
-        // The same images make the same file.
-        entry.LastWriteTime = new DateTimeOffset(1980, 1, 1, 0, 0, 0, TimeSpan.Zero);
-        _entry = entry.Open();
-        _entry.Write(Header(count, height, width));
+        _entry = Begin("arr_0.npy");
+        _entry.Write(Header("|u1", $"({count}, {height}, {width}, {Channels})"));
     }
 
     /// <summary>Appends an image.</summary>
@@ -62,11 +60,33 @@ public sealed class NpzWriter : IDisposable
         }
     }
 
+    /// <summary>Adds an array of whole numbers, int64 [n], behind the images.</summary>
+    /// <exception cref="InvalidOperationException">Fewer than N images were added.</exception>
+    public void AddArray(string name, ReadOnlySpan<long> values)
+    {
+        Next($"{name}.npy");
+        _entry.Write(Header("<i8", $"({values.Length},)"));
+        Span<byte> bytes = stackalloc byte[sizeof(long)];
+        foreach (var value in values)
+        {
+            BinaryPrimitives.WriteInt64LittleEndian(bytes, value);
+            _entry.Write(bytes);
+        }
+    }
+
+    /// <summary>Adds a member that is no array, behind the images.</summary>
+    /// <exception cref="InvalidOperationException">Fewer than N images were added.</exception>
+    public void AddFile(string name, ReadOnlySpan<byte> content)
+    {
+        Next(name);
+        _entry.Write(content);
+    }
+
     /// <summary>Ends the file.</summary>
     /// <exception cref="InvalidOperationException">Fewer than N images were added.</exception>
     public void Complete()
     {
-        if (_written != _count) throw new InvalidOperationException($"{_written} of {_count} images are written");
+        CheckImages();
         Dispose();
     }
 
@@ -77,10 +97,30 @@ public sealed class NpzWriter : IDisposable
         _archive.Dispose();
     }
 
-    // Magic, version 1.0, length of the rest, a Python literal, spaces up to the alignment, a line feed.
-    private static byte[] Header(int count, int height, int width)
+    private void CheckImages()
     {
-        var description = $"{{'descr': '|u1', 'fortran_order': False, 'shape': ({count}, {height}, {width}, {Channels}), }}";
+        if (_written != _count) throw new InvalidOperationException($"{_written} of {_count} images are written");
+    }
+
+    private void Next(string name)
+    {
+        CheckImages();
+        _entry.Dispose();
+        _entry = Begin(name);
+    }
+
+    private Stream Begin(string name)
+    {
+        var entry = _archive.CreateEntry(name, CompressionLevel.NoCompression);
+        // The same images make the same file.
+        entry.LastWriteTime = new DateTimeOffset(1980, 1, 1, 0, 0, 0, TimeSpan.Zero);
+        return entry.Open();
+    }
+
+    // Magic, version 1.0, length of the rest, a Python literal, spaces up to the alignment, a line feed.
+    private static byte[] Header(string type, string shape)
+    {
+        var description = $"{{'descr': '{type}', 'fortran_order': False, 'shape': {shape}, }}";
         const int prefixLength = 10;
         var length = (prefixLength + description.Length + 1 + HeaderAlignment - 1) / HeaderAlignment * HeaderAlignment;
         var restLength = length - prefixLength;

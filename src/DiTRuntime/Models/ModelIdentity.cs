@@ -1,3 +1,4 @@
+using DiTRuntime.Backends.Cpu;
 using DiTRuntime.Imaging;
 
 namespace DiTRuntime.Models;
@@ -6,7 +7,9 @@ namespace DiTRuntime.Models;
 /// <param name="Name">The model's name, <see cref="ModelSource.NameOf"/>.</param>
 /// <param name="Hash">Fingerprint of its weights.</param>
 /// <param name="Compatibility">Which published implementation it agrees with.</param>
-public sealed record ModelIdentity(string Name, string Hash, Compatibility Compatibility)
+/// <param name="DecoderHash">Fingerprint of its decoder; null for a model that makes pixels.</param>
+/// <param name="Backend">Name of the backend that runs it.</param>
+public sealed record ModelIdentity(string Name, string Hash, Compatibility Compatibility, string? DecoderHash, string Backend)
 {
     /// <summary>How an image was made, for its file.</summary>
     /// <param name="sampler">The sampler.</param>
@@ -29,6 +32,8 @@ public sealed record ModelIdentity(string Name, string Hash, Compatibility Compa
         Model = Name,
         ModelHash = Hash,
         Compat = Compatibility == Compatibility.Official ? null : "diffusers",
+        VaeHash = DecoderHash,
+        Backend = Backend == CpuBackend.BackendName ? null : Backend,
         Version = ProductVersion.Text,
     };
 }

@@ -73,6 +73,18 @@ public static class ModelSource
         throw new UsageException($"--vae {checkpoint.Path}: it decodes latents of {found} channels; the model makes {config.InChannels}");
     }
 
+    /// <summary>Fingerprint of the decoder of a model; null where it has none.</summary>
+    /// <param name="model">File or folder of the model.</param>
+    /// <param name="vae">File or folder of the decoder, or null.</param>
+    /// <param name="config">The model's architecture.</param>
+    /// <exception cref="InvalidFileException">The decoder cannot be opened.</exception>
+    public static string? DecoderHash(string model, string? vae, DiTConfig config)
+    {
+        if (vae is null && (IsPixelSpace(config) || !HasDecoder(model))) return null;
+        using var checkpoint = Checkpoint.Open(DecoderPath(model, vae, config), "vae");
+        return ContentHash.Of(checkpoint);
+    }
+
     /// <summary>Where the decoder of a model that works on latents lies.</summary>
     /// <param name="model">File or folder of the model.</param>
     /// <param name="vae">File or folder of the decoder, or null.</param>
@@ -81,7 +93,7 @@ public static class ModelSource
     public static string DecoderPath(string model, string? vae, DiTConfig config)
     {
         if (vae is not null) return vae;
-        if (Directory.Exists(Path.Combine(model, "vae"))) return model;
+        if (HasDecoder(model)) return model;
         throw new UsageException($"{model}: the model makes latents of {config.InChannels} channels; give its decoder with --vae PATH, or take the latents with --latents-only");
     }
 
@@ -90,4 +102,6 @@ public static class ModelSource
 
     /// <summary>Whether the model's latents are images: grey or RGB.</summary>
     public static bool IsPixelSpace(DiTConfig config) => config.InChannels is 1 or 3;
+
+    private static bool HasDecoder(string model) => Directory.Exists(Path.Combine(model, "vae"));
 }

@@ -154,6 +154,9 @@ public sealed class BadInputTests
     [TestCase("--shard 3/2", "i/n", "--shard", "3/2")]
     [TestCase("--shard 9/9", "nothing", "--shard", "9/9", "--count", "3")]
     [TestCase("--shard", "--noise image", "--shard", "1/2", "--noise", "batch")]
+    [TestCase("--shard", "--seed -1", "--shard", "1/2", "--seed", "-1")]
+    [TestCase("--shard with --npz", "--grid", "--shard", "1/2", "--npz", "x.npz", "--grid")]
+    [TestCase("--shard with --npz", "--save-latents", "--shard", "1/2", "--npz", "x.npz", "--save-latents", "x.safetensors")]
     [TestCase("--image-size 33", "multiple of 4", "--image-size", "33")]
     [TestCase("--batch", "at most", "--batch", "1000000", "--count", "1000000")]
     public void A_flag_out_of_range(string found, string expected, params string[] flags) =>

@@ -19,6 +19,9 @@ public sealed class LabelListTests
     public void Lists_mix_forms_and_keep_their_order() =>
         Assert.That(LabelList.Parse(["crane, 0", "goldfish"], s_names, 3), Is.EqualTo(new[] { 2, 0, 1 }));
 
+    [Test]
+    public void All_is_every_class_in_order() => Assert.That(LabelList.Parse(["2,all"], s_names, 3), Is.EqualTo(new[] { 2, 0, 1, 2 }));
+
     [TestCase("3")]
     [TestCase("-1")]
     [TestCase("whale")]

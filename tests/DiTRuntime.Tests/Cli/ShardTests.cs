@@ -14,6 +14,14 @@ public sealed class ShardTests
     [Test]
     public void A_shard_takes_every_nth_image() => Assert.That(Shard.Parse("2/3").Images(9), Is.EqualTo(new[] { 1, 4, 7 }));
 
+    [TestCase("0+1/4", 1)]
+    [TestCase("3+1/4", 4)]
+    public void A_number_counted_from_zero_is_written_with_plus_one(string text, int number) => Assert.That(Shard.Parse(text), Is.EqualTo(new Shard(number, 4)));
+
+    [TestCase("4+1/4")]
+    [TestCase("+1/4")]
+    [TestCase("1+2/4")]
+    [TestCase("1+1")]
     [TestCase("0/2")]
     [TestCase("3/2")]
     [TestCase("1")]

@@ -29,7 +29,7 @@ internal sealed class GenerationParametersTests
     [Test]
     public void All_fields_come_back()
     {
-        var full = s_plain with { Spacing = "10,15,20", Eta = 0.1, CfgScale = 1.5e-7, ModelHash = "ab", Quant = "w4a8", Compat = "diffusers" };
+        var full = s_plain with { Spacing = "10,15,20", Eta = 0.1, CfgScale = 1.5e-7, ModelHash = "ab", Quant = "w4a8", Compat = "diffusers", Noise = "batch", Latents = "0f", GuidedChannels = 4, VaeHash = "1e", Backend = "cuda" };
         Assert.That(GenerationParameters.TryParse(full.Format()), Is.EqualTo(full));
     }
 

@@ -54,6 +54,28 @@ internal sealed class NpzWriterTests
         Assert.That(() => writer.Add(TestImages.Make(4, 4, 3)), Throws.InvalidOperationException);
     }
 
+    [Test]
+    public void Other_members_follow_the_images()
+    {
+        using var stream = new MemoryStream();
+        using (var writer = new NpzWriter(stream, 1, 4, 4))
+        {
+            Assert.That(() => writer.AddArray("indices", [3]), Throws.InvalidOperationException);
+            writer.Add(TestImages.Make(4, 4, 3));
+            writer.AddArray("indices", [3, -1]);
+            writer.AddFile("note.txt", "hello"u8);
+            writer.Complete();
+        }
+
+        using var archive = new ZipArchive(stream);
+        Assert.That(archive.Entries.Select(e => (e.FullName, e.Length)), Is.EqualTo(new[] { ("arr_0.npy", 128L + 48), ("indices.npy", 128L + 16), ("note.txt", 5L) }));
+        using var indices = archive.Entries[1].Open();
+        var bytes = new byte[archive.Entries[1].Length];
+        indices.ReadExactly(bytes);
+        Assert.That(Encoding.ASCII.GetString(bytes[10..^16]), Does.StartWith("{'descr': '<i8', 'fortran_order': False, 'shape': (2,), }"));
+        Assert.That(bytes[^16..], Is.EqualTo(new byte[] { 3, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255 }));
+    }
+
     private static byte[] Write(params Image[] images)
     {
         using var stream = new MemoryStream();

@@ -1,8 +1,12 @@
+using System.Buffers;
+using System.IO.Pipelines;
 using System.Net;
 using System.Net.ServerSentEvents;
+using System.Text;
 using System.Text.Json;
 using DiTRuntime.Imaging;
 using DiTRuntime.Serving.Http;
+using Microsoft.Extensions.DependencyInjection;
 
 namespace DiTRuntime.Tests.Serving;
 
@@ -93,6 +97,30 @@ public sealed class JobEventTests
     }
 
     [Test]
+    public async Task A_job_that_stands_still_keeps_its_listeners_awake_with_comments()
+    {
+        _server.Hold();
+        var job = await _server.PostJsonAsync("/v1/jobs", """{"prompt":"3","steps":50}""", HttpStatusCode.Accepted);
+        await _server.PassAsync();
+        var store = _server.App.Services.GetRequiredService<JobStore>();
+        var pipe = new Pipe();
+        using var end = new CancellationTokenSource();
+        var events = new JobEvents(store.Find(job.GetProperty("id").GetString()!)!, pipe.Writer, new HastyTime()).RunAsync(null, end.Token);
+        var seen = "";
+        while (!seen.Contains("}\n\n:\n\n:\n\n", StringComparison.Ordinal))
+        {
+            var read = await pipe.Reader.ReadAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(30));
+            seen += Encoding.UTF8.GetString(read.Buffer.ToArray());
+            pipe.Reader.AdvanceTo(read.Buffer.End);
+        }
+
+        await end.CancelAsync();
+        Assert.That(async () => await events, Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(store.Remove(job.GetProperty("id").GetString()!));
+        _server.Release();
+    }
+
+    [Test]
     public void A_preview_of_an_autoencoders_latent_is_its_published_colours()
     {
         var config = _server.Model.Config with { InChannels = 4, InputSize = 2 };
@@ -123,5 +151,12 @@ public sealed class JobEventTests
         await using var stream = await response.Content.ReadAsStreamAsync();
         var parser = SseParser.Create(stream);
         await foreach (var item in parser.EnumerateAsync()) yield return (item.EventType, JsonDocument.Parse(item.Data).RootElement, item.EventId);
+    }
+
+    /// <summary>A clock whose timers all fire at once.</summary>
+    private sealed class HastyTime : TimeProvider
+    {
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
+            base.CreateTimer(callback, state, dueTime > TimeSpan.Zero ? TimeSpan.FromMilliseconds(1) : dueTime, period);
     }
 }

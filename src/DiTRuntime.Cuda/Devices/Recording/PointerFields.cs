@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
@@ -43,6 +44,7 @@ internal static class PointerFields
         type.IsPrimitive || type.IsEnum ? RuntimeHelpers.SizeOf(type.TypeHandle) : Fields(type).Max(field => Alignment(field.FieldType));
 
     // In the order of declaration.
+    [UnconditionalSuppressMessage("Trimming", "IL2070", Justification = "Trimming keeps every field of a struct whose layout is sequential: without one, the others would move.")]
     private static IEnumerable<FieldInfo> Fields(Type type) =>
         type.GetFields(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic).OrderBy(field => field.MetadataToken);
 

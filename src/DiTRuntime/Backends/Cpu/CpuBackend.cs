@@ -19,6 +19,9 @@ public sealed record CpuOptions(int ThreadCount = 0, int VectorBits = 0, Integer
 /// <summary>fp32 on the processor: several threads, vectors of the width found at run time.</summary>
 public abstract partial class CpuBackend : IClusteringBackend
 {
+    /// <summary>What people call it.</summary>
+    public const string BackendName = "cpu";
+
     private protected CpuBackend(int threadCount, IntegerPath integerPath)
     {
         Pool = new WorkerPool(threadCount);
@@ -26,7 +29,7 @@ public abstract partial class CpuBackend : IClusteringBackend
     }
 
     /// <inheritdoc/>
-    public string Name => "cpu";
+    public string Name => BackendName;
 
     /// <inheritdoc/>
     public abstract string Description { get; }
