@@ -5,7 +5,8 @@ using Microsoft.AspNetCore.Http;
 namespace DiTRuntime.Serving.Http;
 
 /// <summary>Everything the service writes as JSON, made at compile time.</summary>
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+/// <remarks>Metadata alone: the writers that can be generated beside them say "" for bytes that are null, and are used now and then only, by the size of earlier answers.</remarks>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, GenerationMode = JsonSourceGenerationMode.Metadata)]
 [JsonSerializable(typeof(ErrorAnswer))]
 [JsonSerializable(typeof(KServeError))]
 [JsonSerializable(typeof(ImagesAnswer))]

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Text.Json;
+using DiTRuntime.Serving.Http;
 using DiTRuntime.Tests.Cli;
 using DiTRuntime.Tests.Imaging;
 
@@ -74,6 +75,13 @@ public sealed class ImageGenerationTests
         var body = """{"prompt":"1","seed":5,"num_inference_steps":2,"cfg_scale":1.5,"size":"auto","model":"digits","response_format":"b64_json","output_format":"png"}""";
         var answer = await _server.PostJsonAsync(Generations, body);
         Assert.That(answer.GetProperty("usage").GetProperty("steps").GetInt32(), Is.EqualTo(2));
+    }
+
+    [Test]
+    public void An_image_that_is_a_link_has_no_file_however_it_is_written()
+    {
+        var text = JsonSerializer.Serialize(new ImageAnswer(null, "link", null, 1, 2, null), ServingJson.Default.ImageAnswer);
+        Assert.That(text, Is.EqualTo("""{"b64_json":null,"url":"link","revised_prompt":null,"seed":1,"class_label":2,"class_name":null}"""));
     }
 
     [Test]
