@@ -1,3 +1,4 @@
+using DiTRuntime.Backends;
 using DiTRuntime.Cuda;
 using DiTRuntime.Models;
 using DiTRuntime.Models.Scheduling;
@@ -24,6 +25,9 @@ public sealed class DiTOptions
 
     /// <summary>"auto", "cpu", "cuda" or "emulated".</summary>
     public string Backend { get; set; } = BackendChoice.Auto;
+
+    /// <summary>Opens a backend of the caller's own, in the place of <see cref="Backend"/>; the service disposes it.</summary>
+    public Func<IDiTBackend>? OpenBackend { get; set; }
 
     /// <summary>Threads of the cpu backend; 0 means one per core.</summary>
     public int Threads { get; set; }

@@ -1,5 +1,8 @@
 using System.Net;
 using DiTRuntime.Serving.Http;
+using DiTRuntime.Serving.KServe;
+using DiTRuntime.Serving.OpenApi;
+using DiTRuntime.Serving.Telemetry;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
@@ -33,6 +36,7 @@ public static class DiTServer
         var services = builder.Services;
         services.AddRoutingCore();
         services.AddDiT(model);
+        services.AddDiTTelemetry();
         services.AddSingleton(options);
         services.AddSingleton<JobStore>();
         services.AddSingleton<ImageLinks>();
@@ -42,6 +46,7 @@ public static class DiTServer
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel => Configure(kestrel, options, address));
 
         var app = builder.Build();
+        app.UseDiTTelemetry();
         app.UseErrorHandling();
         app.UseRouting();
         if (options.ApiKeys.Count > 0) new ApiKeys(options.ApiKeys).Guard(app);
@@ -49,6 +54,10 @@ public static class DiTServer
         app.MapModels();
         app.MapImages();
         app.MapJobs();
+        app.MapKServe();
+        app.MapMetrics();
+        app.MapOpenApiDocument();
+        app.MapPage();
         return app;
     }
 
@@ -86,11 +95,13 @@ public static class DiTServer
         });
     }
 
-    /// <summary>Failures go to standard error, one line and where they arose; what clients do wrong goes nowhere.</summary>
+    /// <summary>Failures of requests go to standard error with the place where they arose; what clients do wrong goes nowhere, and what ends the service is told by who has started it.</summary>
     private static void AddLogging(ILoggingBuilder logging)
     {
         logging.SetMinimumLevel(LogLevel.Warning);
         logging.AddFilter("Microsoft", LogLevel.Error);
+        logging.AddFilter("Microsoft.Extensions.Hosting", LogLevel.None);
+        logging.AddFilter(typeof(ModelHost).FullName, LogLevel.None);
         logging.AddSimpleConsole(console => console.SingleLine = true);
         logging.Services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
     }

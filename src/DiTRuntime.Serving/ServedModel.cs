@@ -62,6 +62,9 @@ public sealed class ServedModel
     /// <summary>Bytes of the weights: on the device, or as the file holds them where the backend is the processor.</summary>
     public long WeightBytes { get; }
 
+    /// <summary>Bytes of GPU memory held now; null on other backends.</summary>
+    public long? GpuBytes => (_backend as CudaBackend)?.UsedBytes;
+
     /// <summary>Makes images for callers in this process.</summary>
     public DiTPipeline Pipeline { get; }
 
@@ -95,7 +98,7 @@ public sealed class ServedModel
     internal static ServedModel Load(DiTOptions options, ISchedulerObserver? observer, TimeProvider time, IProgress<double> progress)
     {
         var path = options.Model ?? ModelSource.BuiltIn;
-        var backend = BackendChoice.Open(options.Backend, options.Threads, new CudaOptions(options.MaxGpuBytes), options.Announce);
+        var backend = options.OpenBackend?.Invoke() ?? BackendChoice.Open(options.Backend, options.Threads, new CudaOptions(options.MaxGpuBytes), options.Announce);
         DiTWeights? weights = null;
         DiTModel? model = null;
         IImageDecoder? decoder = null;

@@ -35,7 +35,9 @@ internal sealed class ServeRun(Session session, ParseResult parse, ServeOptions 
         await announcement;
         // Whatever the model could not be loaded for is what the run fails of.
         if (host.Loaded.IsFaulted) await host.Loaded;
-        return host.EndedInTime == false ? ExitCode.Failure : ExitCode.Ok;
+        if (host.EndedInTime != false) return ExitCode.Ok;
+        session.Note($"requests were cancelled: they had not ended within {options.Grace(parse).TotalSeconds} s");
+        return ExitCode.Failure;
     }
 
     private static async Task StartAsync(WebApplication app, ServerOptions server)

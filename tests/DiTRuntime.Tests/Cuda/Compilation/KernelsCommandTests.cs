@@ -98,7 +98,7 @@ public sealed class KernelsCommandTests
         using var error = new StringWriter();
         var console = new CliConsole(output, error, ErrorIsTerminal: false);
         var common = new CommonOptions();
-        var root = new RootCommand { KernelsCommand.Create(parse => common.Open(parse, console, null, CancellationToken.None), (_, _, _) => specs) };
+        var root = new RootCommand { KernelsCommand.Create(parse => common.Open(parse, console, askForTime: null, CancellationToken.None), (_, _, _) => specs) };
         common.AddTo(root);
         var code = root.Parse(["kernels", .. arguments]).Invoke(new InvocationConfiguration { Output = output, Error = error, EnableDefaultExceptionHandler = false });
         return (code, output.ToString(), error.ToString());
