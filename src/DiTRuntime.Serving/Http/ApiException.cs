@@ -31,6 +31,9 @@ internal sealed class ApiException(int status, string code, string message, stri
     /// <summary>A field that must be there.</summary>
     public static ApiException Missing(string field, string what) => new(400, "missing", $"{field}: {what}", field);
 
+    /// <summary>A body whose framing the server cannot follow, such as a chunk of more bytes than there are numbers.</summary>
+    public static ApiException BrokenBody() => new(400, "bad_request", "the body is not understood");
+
     /// <summary>What was understood, and cannot be done here.</summary>
     public static ApiException Impossible(string message, string? field) => new(422, "impossible", message, field);
 

@@ -33,6 +33,10 @@ internal sealed class InferBody
             await context.Request.Body.CopyToAsync(body, context.RequestAborted);
             return parse(body.GetBuffer().AsMemory(0, (int)body.Length));
         }
+        catch (IOException e) when (e is not BadHttpRequestException)
+        {
+            throw ApiException.BrokenBody();
+        }
         finally
         {
             _budget.GiveBack(taken);

@@ -18,7 +18,7 @@ internal sealed class FuzzMutator(Random random)
 
     private static readonly string[] s_values =
     [
-        "null", "true", "\"\"", "\"3\"", "\"bogus\"", "\"\\u0000\"", "\"\\ud800\"", "-1", "0", "1", "2", "3", "4", "1.5", "1e400", "-1e400", "2147483648", "9223372036854775808",
+        "null", "true", "\"\"", "\"3\"", "\"bogus\"", "\"\\u0000\"", "\"@half\"", "-1", "0", "1", "2", "3", "4", "1.5", "1e400", "-1e400", "2147483648", "9223372036854775808",
         "[]", "{}", "[[]]", "[3]", "[1,2,3,4]", "[null]", "\"INT64\"", "\"FP32\"", "\"BYTES\"", "\"latents\"", "\"images\"", "\"ddpm\"", "\"url\"", "\"1,2,3,4,5,6\"", "1e-400", "[9,9,[9]]",
     ];
 
@@ -107,12 +107,12 @@ internal sealed class FuzzMutator(Random random)
     private FuzzRequest DamageJson(FuzzRequest request)
     {
         var length = Math.Min(request.JsonLength ?? request.Body.Length, request.Body.Length);
-        JsonNode? root;
+        byte[] json;
         try
         {
-            root = JsonNode.Parse(request.Body.AsSpan(0, length));
-            if (root is not JsonObject) return request;
+            if (JsonNode.Parse(request.Body.AsSpan(0, length)) is not JsonObject root) return request;
             DamageNode(root);
+            json = Encoding.UTF8.GetBytes(root.ToJsonString().Replace("@half", "\\ud800", StringComparison.Ordinal));
         }
         catch (Exception e) when (e is JsonException or ArgumentException or InvalidOperationException)
         {
@@ -120,7 +120,6 @@ internal sealed class FuzzMutator(Random random)
             return request;
         }
 
-        var json = Encoding.UTF8.GetBytes(root.ToJsonString());
         var damaged = request with { Body = [.. json, .. request.Body[length..]] };
         // Half the time the header tells the truth about the new JSON.
         return request.JsonLength is null || random.Next(2) == 0

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Net.Http.Headers;
 using System.Text;
 
 namespace DiTRuntime.Tests.Serving;
@@ -43,26 +42,26 @@ internal sealed record FuzzRequest(string Method, string Target, byte[] Body, in
     }
 }
 
-/// <summary>Valid requests to every endpoint; those that make images take a step or two.</summary>
+/// <summary>Valid requests to every endpoint; those that make images take one step.</summary>
 internal static class FuzzCorpus
 {
-    private const string Input = """{"name":"class_labels","datatype":"INT32","shape":[2],"data":[3,4]},{"name":"steps","datatype":"INT32","shape":[1],"data":[1]}""";
+    private const string Input = """{"name":"class_labels","datatype":"INT32","shape":[1],"data":[3]},{"name":"steps","datatype":"INT32","shape":[1],"data":[1]},{"name":"cfg_scale","datatype":"FP32","shape":[1],"data":[1]}""";
 
     /// <summary>The requests.</summary>
     public static IReadOnlyList<FuzzRequest> Requests { get; } =
     [
-        Post("/v1/images/generations", """{"prompt":"3","n":2,"seed":7,"steps":1,"guidance_scale":1.5,"sampler":"ddim","eta":0.5,"spacing":"leading"}"""),
-        Post("/v1/images/generations", """{"class_labels":[3,"5"],"model":"digits","size":"32x32","steps":2,"cfg_scale":1,"sampler":"ddpm","response_format":"url","output_format":"png","user":"me"}"""),
-        Post("/v1/jobs", """{"prompt":"3, 4","seed":7,"num_inference_steps":2}"""),
+        Post("/v1/images/generations", """{"prompt":"3","n":1,"seed":7,"steps":1,"guidance_scale":1.5,"sampler":"ddim","eta":0.5,"spacing":"leading"}"""),
+        Post("/v1/images/generations", """{"class_labels":[3,"5"],"model":"digits","size":"32x32","steps":1,"cfg_scale":1,"sampler":"ddpm","response_format":"url","output_format":"png","user":"me"}"""),
+        Post("/v1/jobs", """{"prompt":"3, 4","seed":7,"num_inference_steps":1,"guidance_scale":1}"""),
         Post("/v1/jobs", """{"class_label":9,"n":1,"seed":9223372036854775807,"steps":1,"guidance_scale":1}"""),
         Post("/v1/jobs/JOB/cancel", ""),
         new("DELETE", "/v1/jobs/JOB", []),
         Get("/v1/jobs/JOB"), Get("/v1/jobs/JOB/events?previews=1&interval=1"), Get("/v1/jobs/JOB/images/0"), Get("/v1/jobs"), Get("/v1/jobs?status=completed&limit=5"),
-        Get("/v1/images?class=3&seed=1&steps=1&guidance_scale=4&sampler=ddim&eta=0&spacing=leading&format=png"), Get("/v1/images?class=4&steps=2"),
+        Get("/v1/images?class=3&seed=1&steps=1&guidance_scale=4&sampler=ddim&eta=0&spacing=leading&format=png"), Get("/v1/images?class=4&steps=1&guidance_scale=1"),
         Get("/v1/models"), Get("/v1/models/digits"), Get("/v1/load"), Get("/healthz"), Get("/readyz"), Get("/metrics"), Get("/openapi/v1.json"), Get("/"),
         Get("/v2"), Get("/v2/health/live"), Get("/v2/health/ready"), Get("/v2/models/digits"), Get("/v2/models/digits/ready"), Get("/v2/models/digits/versions/1"),
         Post("/v2/models/digits/infer", $$$"""{"id":"a","inputs":[{{{Input}}}],"outputs":[{"name":"images"},{"name":"png","parameters":{"binary_data":true}}]}"""),
-        Post("/v2/models/digits/versions/1/infer", $$$"""{"inputs":[{{{Input}}},{"name":"sampler","datatype":"BYTES","shape":[1],"data":["ddpm"]},{"name":"cfg_scale","datatype":"FP32","shape":[1],"data":[1]}]}"""),
+        Post("/v2/models/digits/versions/1/infer", $$$"""{"inputs":[{{{Input}}},{"name":"sampler","datatype":"BYTES","shape":[1],"data":["ddpm"]}]}"""),
         Tensors(),
     ];
 
@@ -75,7 +74,7 @@ internal static class FuzzCorpus
         var json = Encoding.UTF8.GetBytes(
             """
             {"parameters":{"binary_data_output":true},"inputs":[{"name":"class_labels","datatype":"INT32","shape":[1],"parameters":{"binary_data_size":4}},
-            {"name":"steps","datatype":"INT32","shape":[1],"data":[1]},{"name":"seed","datatype":"INT64","shape":[1],"parameters":{"binary_data_size":8}},
+            {"name":"steps","datatype":"INT32","shape":[1],"data":[1]},{"name":"cfg_scale","datatype":"FP32","shape":[1],"data":[1]},{"name":"seed","datatype":"INT64","shape":[1],"parameters":{"binary_data_size":8}},
             {"name":"sampler","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":8}},
             {"name":"latents","datatype":"FP32","shape":[1,1,32,32],"parameters":{"binary_data_size":4096}}],"outputs":[{"name":"latents"},{"name":"images","parameters":{"binary_data":false}}]}
             """);

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
@@ -19,11 +20,16 @@ public sealed class FuzzTests
     private const int Seed = 20_251_128;
     private const long SpareBytes = 200 << 20;
 
+    /// <summary>Bytes of "HTTP/1.1 200".</summary>
+    private const int StatusLine = 12;
+
     /// <summary>One in so many is no HTTP; one in so many loses its client.</summary>
     private const int RawShare = 8, GoneShare = 40;
 
     /// <summary>Rows of the adaLN table, and with guidance twice the steps of an image: what asks for more is refused.</summary>
-    private const int TableRows = 32;
+    private const int TableRows = 8;
+
+    private const int Unanswered = 0;
 
     private static readonly int[] s_documented = [200, 202, 204, 304, 400, 404, 405, 408, 409, 413, 415, 422, 429, 431, 503];
 
@@ -41,7 +47,7 @@ public sealed class FuzzTests
         {
             MaxQueue = 32,
             MaxImagesPerRequest = 4,
-            ModulationBytes = TableRows * ModulationTable.RowBytes(ModelSource.Open(TestFiles.DigitModel).Config),
+            ModulationBytes = TableBytes(),
         });
         _server = server;
         var before = await ImageAsync();
@@ -56,7 +62,14 @@ public sealed class FuzzTests
         await TestContext.Out.WriteLineAsync(string.Join(", ", _countOfStatus.OrderBy(s => s.Key).Select(s => $"{s.Key}: {s.Value}")));
         // The damage is neither too little nor too much to say anything.
         Assert.That(_countOfStatus.Keys, Is.SupersetOf(new[] { 200, 202, 204, 400, 404, 405, 415, 422 }));
-        Assert.That(_countOfStatus[200], Is.GreaterThan(RequestCount / 20));
+        Assert.That(_countOfStatus.GetValueOrDefault(Unanswered), Is.LessThan(RequestCount / 1000));
+        Assert.That(_countOfStatus[200], Is.GreaterThan(RequestCount / 5));
+    }
+
+    private static long TableBytes()
+    {
+        using var weights = ModelSource.Open(TestFiles.DigitModel, heads: null);
+        return TableRows * ModulationTable.RowBytes(weights.Config);
     }
 
     private async Task RunAsync(int requestCount, int seed) =>
@@ -66,7 +79,7 @@ public sealed class FuzzTests
     {
         var random = new Random(seed);
         var mutator = new FuzzMutator(random);
-        using var client = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = false }) { Timeout = TimeSpan.FromSeconds(60) };
+        using var client = new HttpClient(new SocketsHttpHandler { UseCookies = false, RequestHeaderEncodingSelector = (_, _) => Encoding.Latin1 }) { Timeout = TimeSpan.FromSeconds(60) };
         for (var i = 0; i < requestCount; i++)
         {
             var request = FuzzCorpus.Requests[random.Next(FuzzCorpus.Requests.Count)];
@@ -94,8 +107,8 @@ public sealed class FuzzTests
         }
         catch (HttpRequestException)
         {
-            // A server may close on a request that it does not read to its end.
-            Count(0);
+            // The server closes on a request that it does not read to its end; whether the answer or the end comes first is chance.
+            Count(Unanswered);
         }
     }
 
@@ -128,27 +141,35 @@ public sealed class FuzzTests
         {
             await socket.SendAsync(bytes, patience.Token);
             var answer = await ReadAsync(socket, patience.Token);
-            if (answer.Length < 12) return;
-            var status = int.Parse(Encoding.ASCII.GetString(answer, 9, 3), System.Globalization.CultureInfo.InvariantCulture);
+            if (answer.Length < StatusLine) return;
+            var status = int.Parse(answer.AsSpan(^3..), CultureInfo.InvariantCulture);
             Count(status);
             Assert.That(s_documented.Concat(s_protocol), Does.Contain(status), () => Encoding.Latin1.GetString(bytes));
         }
         catch (SocketException)
         {
-            Count(0);
+            // As above.
         }
     }
 
     private static async Task<byte[]> ReadAsync(Socket socket, CancellationToken patience)
     {
-        var start = new byte[4096];
-        var length = 0;
-        var reading = socket.ReceiveAsync(start, patience).AsTask();
-        // What waits for more than was sent is told that there is no more.
-        if (await Task.WhenAny(reading, Task.Delay(20, patience)) != reading) socket.Shutdown(SocketShutdown.Send);
-        var rest = new byte[16 << 10];
-        for (var count = await reading; count > 0; count = await socket.ReceiveAsync(length < 16 ? start.AsMemory(length) : rest, patience)) length += count;
-        return start[..Math.Min(length, start.Length)];
+        var (start, rest) = (new byte[StatusLine], new byte[16 << 10]);
+        var isOpen = true;
+        for (var length = 0; ;)
+        {
+            var reading = socket.ReceiveAsync(length < StatusLine ? start.AsMemory(length) : rest, patience).AsTask();
+            // A server that waits for more than was sent, or for another request, is told that there is no more.
+            if (isOpen && await Task.WhenAny(reading, Task.Delay(20, patience)) != reading)
+            {
+                socket.Shutdown(SocketShutdown.Send);
+                isOpen = false;
+            }
+
+            var count = await reading;
+            if (count == 0) return start[..Math.Min(length, StatusLine)];
+            length += count;
+        }
     }
 
     /// <summary>Waits for the jobs that were accepted, and forgets them all.</summary>
@@ -171,7 +192,7 @@ public sealed class FuzzTests
 
     private async Task<byte[]> ImageAsync()
     {
-        var answer = await _server.PostJsonAsync("/v1/images/generations", """{"prompt":"3","seed":77,"steps":8}""");
+        var answer = await _server.PostJsonAsync("/v1/images/generations", """{"prompt":"3","seed":77,"steps":4}""");
         return answer.GetProperty("data")[0].GetProperty("b64_json").GetBytesFromBase64();
     }
 

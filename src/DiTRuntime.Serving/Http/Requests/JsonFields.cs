@@ -32,6 +32,10 @@ internal sealed class JsonFields : FieldReader
         {
             throw new ApiException(400, "invalid_json", $"the body is not JSON: {e.Message}");
         }
+        catch (IOException e) when (e is not BadHttpRequestException)
+        {
+            throw ApiException.BrokenBody();
+        }
     }
 
     /// <inheritdoc/>
