@@ -30,6 +30,12 @@ internal sealed record BenchOptions
     /// <summary>One-image requests whose latency is measured, without and with load.</summary>
     public required int Probes { get; init; }
 
+    /// <summary>Clients that ask for one image now and then while latency is measured.</summary>
+    public required int SmallClients { get; init; }
+
+    /// <summary>Their pause between two requests, on average, in times of the latency alone.</summary>
+    public required double Pause { get; init; }
+
     /// <summary>Clients of the crowd.</summary>
     public required int Clients { get; init; }
 

@@ -15,7 +15,7 @@ internal static class CrowdMeasurement
         var (before, clientBefore) = (server.ProcessorTime, Process.GetCurrentProcess().TotalProcessorTime);
         var clock = Stopwatch.StartNew();
         // Every tenth client wants four images, the others one.
-        await Task.WhenAll(Enumerable.Range(0, options.Clients).Select(i => client.KeepAskingAsync(new Random(i), () => i % 10 == 0 ? 4 : 1, stop.Token)));
+        await Task.WhenAll(Enumerable.Range(0, options.Clients).Select(i => client.KeepAskingAsync(new Random(i), () => i % 10 == 0 ? 4 : 1, TimeSpan.Zero, stop.Token)));
         return new Measurement("Crowd", "none lost, none mixed up", client.Wrong + client.Lost == 0 && client.Images > 0,
             string.Create(CultureInfo.InvariantCulture, $"{options.Clients} clients, each asking again as soon as it is answered, for {options.CrowdTime.TotalSeconds:0} s and until the last request is answered; {options.CrowdSteps} steps at scale {options.Scale}; every file compared with that of dit generate"),
             new Dictionary<string, double>

@@ -13,7 +13,7 @@ internal static class MemoryMeasurement
         var expected = ExpectedImages.Make(options.Dit, 100, options.CrowdSteps, options.Scale);
         using var client = new ServiceClient(server.Address, expected);
         using var stop = new CancellationTokenSource();
-        Task[] clients = [.. Enumerable.Range(0, 16).Select(i => client.KeepAskingAsync(new Random(i), () => i % 4 == 0 ? 10 : 1, stop.Token))];
+        Task[] clients = [.. Enumerable.Range(0, 16).Select(i => client.KeepAskingAsync(new Random(i), () => i % 4 == 0 ? 10 : 1, TimeSpan.Zero, stop.Token))];
         await Task.Delay(options.WarmUp, CancellationToken.None);
         var megabytes = new List<double>();
         for (var end = DateTime.UtcNow + options.MemoryTime; DateTime.UtcNow < end; await Task.Delay(TimeSpan.FromSeconds(1), CancellationToken.None)) megabytes.Add(server.ResidentBytes / 1e6);

@@ -19,7 +19,7 @@ internal static class OverheadMeasurement
         var expected = ExpectedImages.Make(options.Dit, 20, options.Steps, options.Scale);
         using var client = new ServiceClient(server.Address, expected);
         using var stop = new CancellationTokenSource();
-        Task[] clients = [.. Enumerable.Range(0, 2).Select(i => client.KeepAskingAsync(new Random(i), () => 4, stop.Token))];
+        Task[] clients = [.. Enumerable.Range(0, 2).Select(i => client.KeepAskingAsync(new Random(i), () => 4, TimeSpan.Zero, stop.Token))];
         var numbers = new Dictionary<string, double>();
         foreach (var path in new[] { "/healthz", "/metrics" }) numbers[$"{path} requests/s"] = await PinnedAsync(server.Address, path, options.OverheadTime);
         await stop.CancelAsync();

@@ -15,11 +15,13 @@ var crowdSteps = new Option<int>("--crowd-steps") { Description = "Sampling step
 var rounds = new Option<int?>("--rounds") { Description = "Rounds of the throughput measurement [default: 5]" };
 var images = new Option<int?>("--images") { Description = "Images of one throughput measurement [default: 120]" };
 var probes = new Option<int?>("--probes") { Description = "Requests whose latency is measured [default: 200]" };
+var small = new Option<int>("--small-clients") { Description = "Clients that ask for one image now and then while latency is measured", DefaultValueFactory = _ => 2 };
+var pause = new Option<double>("--pause") { Description = "Their pause between two requests, in times of the latency alone", DefaultValueFactory = _ => 10 };
 var clients = new Option<int?>("--clients") { Description = "Clients of the crowd [default: 1000]" };
 var seconds = new Option<double?>("--seconds") { Description = "How long the crowd asks [default: 60]" };
 var minutes = new Option<double?>("--minutes") { Description = "How long memory is watched [default: 10]" };
 
-var command = new RootCommand("Loads dit serve and measures it") { dit, output, quick, only, steps, scale, crowdSteps, rounds, images, probes, clients, seconds, minutes };
+var command = new RootCommand("Loads dit serve and measures it") { dit, output, quick, only, steps, scale, crowdSteps, rounds, images, probes, small, pause, clients, seconds, minutes };
 command.SetAction(async (parse, _) =>
 {
     var isQuick = parse.GetValue(quick);
@@ -34,6 +36,8 @@ command.SetAction(async (parse, _) =>
         Rounds = parse.GetValue(rounds) ?? (isQuick ? 1 : 5),
         Images = parse.GetValue(images) ?? (isQuick ? 20 : 120),
         Probes = parse.GetValue(probes) ?? (isQuick ? 10 : 200),
+        SmallClients = parse.GetValue(small),
+        Pause = parse.GetValue(pause),
         Clients = parse.GetValue(clients) ?? (isQuick ? 50 : 1000),
         CrowdTime = TimeSpan.FromSeconds(parse.GetValue(seconds) ?? (isQuick ? 5 : 60)),
         MemoryTime = TimeSpan.FromMinutes(parse.GetValue(minutes) ?? (isQuick ? 0.2 : 10)),

@@ -73,9 +73,17 @@ internal sealed class ServiceClient : IDisposable
     }
 
     /// <summary>Asks again and again until it is told to stop; what was begun is finished.</summary>
-    public async Task KeepAskingAsync(Random random, Func<int> count, CancellationToken stop)
+    /// <param name="random">Says which images.</param>
+    /// <param name="count">How many images the next request is for.</param>
+    /// <param name="pause">What passes between two requests on average; exponentially distributed.</param>
+    /// <param name="stop">Ends the asking.</param>
+    public async Task KeepAskingAsync(Random random, Func<int> count, TimeSpan pause, CancellationToken stop)
     {
-        while (!stop.IsCancellationRequested) await AskAsync(random, count());
+        while (!stop.IsCancellationRequested)
+        {
+            await AskAsync(random, count());
+            if (pause > TimeSpan.Zero) await Task.Delay(pause * -Math.Log(1 - random.NextDouble()), stop).ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+        }
     }
 
     /// <inheritdoc/>

@@ -17,7 +17,8 @@ internal static class ThroughputMeasurement
         var expected = ExpectedImages.Make(options.Dit, options.Images, options.Steps, options.Scale);
         using var client = new ServiceClient(server.Address, expected);
         // The offline program without any batch size chooses one as well; a few are tried so that the service is compared with the best.
-        var (batch, _) = s_batches.Select(b => (Batch: b, Seconds: Offline(options, b))).MinBy(tried => tried.Seconds);
+        var tried = s_batches.ToDictionary(b => b, b => options.Images / Offline(options, b));
+        var batch = tried.MaxBy(one => one.Value).Key;
         await ServedAsync(client, expected);
         var offline = new List<double>();
         var served = new List<double>();
@@ -30,7 +31,7 @@ internal static class ThroughputMeasurement
 
         var ratio = offline.Zip(served, (o, s) => s / o).Median();
         return new Measurement("Throughput", $"service at least {Bar:P0} of offline", ratio >= Bar && client.Wrong + client.Lost == 0,
-            string.Create(CultureInfo.InvariantCulture, $"{options.Images} images of {options.Steps} steps at scale {options.Scale}; offline in batches of {batch} (best of {string.Join(", ", s_batches)}), served as {options.Images / ImagesPerRequest} requests of {ImagesPerRequest} at once; medians of {options.Rounds} rounds in turn"),
+            string.Create(CultureInfo.InvariantCulture, $"{options.Images} images of {options.Steps} steps at scale {options.Scale}; offline in batches of {batch} (best of {string.Join(", ", tried.Select(one => string.Create(CultureInfo.InvariantCulture, $"{one.Key}: {one.Value:0.00} images/s")))}), served as {options.Images / ImagesPerRequest} requests of {ImagesPerRequest} at once; medians of {options.Rounds} rounds in turn"),
             new Dictionary<string, double>
             {
                 ["offline images/s"] = offline.Median(),

@@ -66,8 +66,9 @@ internal sealed class PublishedProgram : IDisposable
             touch "$root/dev/urandom" && mount --bind /dev/urandom "$root/dev/urandom"
             mount -o remount,ro "$root"
             cd "$root"
-            exec env -i DIT_CACHE=/cache TMPDIR=/tmp DOTNET_EnableDiagnostics=0 setpriv --no-new-privs --bounding-set=-all --inh-caps=-all \
-                chroot --userspec=10001:10001 --groups= "$root" /app/dit "$@"
+            chroot=$(command -v chroot) setpriv=$(command -v setpriv)
+            exec env -i DIT_CACHE=/cache TMPDIR=/tmp DOTNET_EnableDiagnostics=0 \
+                "$setpriv" --no-new-privs "$chroot" --userspec=10001:10001 --groups= "$root" /app/dit "$@"
             """;
         // Each step takes the place of the one before: a signal to the process that is started reaches the program.
         return CliRunner.Start("unshare", ["--mount", "sh", "-c", script, "sh", root, Folder, Writable, .. arguments]);

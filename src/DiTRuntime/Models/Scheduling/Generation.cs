@@ -1,3 +1,5 @@
+using System.Numerics;
+
 namespace DiTRuntime.Models.Scheduling;
 
 /// <summary>A request that was accepted: its progress, its result, and the way to cancel it. Safe for any thread.</summary>
@@ -32,6 +34,7 @@ public sealed class Generation
         Number = number;
         StepsTotal = images.Sum(image => image.Plan.Steps.Length);
         SamplesPerImage = images[0].SampleCount;
+        SizeClass = BitOperations.Log2((uint)(StepsTotal * SamplesPerImage));
         Created = DateTimeOffset.UtcNow;
         // A failure that nobody waits for is no failure of the process.
         _ = _completion.Task.ContinueWith(static task => _ = task.Exception, TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously);
@@ -70,6 +73,9 @@ public sealed class Generation
 
     /// <summary>Samples that each of its images takes.</summary>
     internal int SamplesPerImage { get; }
+
+    /// <summary>Size in samples × steps, by powers of two.</summary>
+    internal int SizeClass { get; }
 
     /// <summary>Samples × steps that are left; of the scheduler's thread.</summary>
     internal long WorkLeft => (long)(StepsTotal - _stepsDone) * SamplesPerImage;
@@ -128,6 +134,12 @@ public sealed class Generation
             return true;
         }
     }
+
+    /// <summary>Whether another goes before it: a smaller one, or an older one of its size.</summary>
+    internal bool GoesAfter(Generation other) => CompareOrder(other, this) < 0;
+
+    /// <summary>The order in which requests go.</summary>
+    internal static int CompareOrder(Generation a, Generation b) => a.SizeClass != b.SizeClass ? a.SizeClass.CompareTo(b.SizeClass) : a.Number.CompareTo(b.Number);
 
     /// <summary>An image.</summary>
     internal RollingImage ImageAt(int index) => _images[index];

@@ -92,6 +92,7 @@ public sealed partial class ImageScheduler : IAsyncDisposable
             var generation = new Generation(this, _gate, request, images, _number++);
             _open.Add(generation);
             _queued++;
+            MoveBehind(generation);
             Monitor.PulseAll(_gate);
             return generation;
         }
@@ -162,21 +163,21 @@ public sealed partial class ImageScheduler : IAsyncDisposable
         Monitor.PulseAll(_gate);
     }
 
-    /// <summary>Requests that began waiting before one that waits. Under the gate.</summary>
+    /// <summary>Requests that wait and go before one that waits. Under the gate.</summary>
     internal int CountBefore(Generation generation)
     {
         var count = 0;
         foreach (var other in _open)
-            if (other.Status == GenerationStatus.Queued && other.Number < generation.Number) count++;
+            if (other.Status == GenerationStatus.Queued && generation.GoesAfter(other)) count++;
         return count;
     }
 
-    /// <summary>Expected time until a request is complete: its own work and that of what was accepted before it. Under the gate.</summary>
+    /// <summary>Expected time until a request is complete: its own work and that of what goes before it. Under the gate.</summary>
     internal double? SecondsLeft(Generation generation)
     {
-        long work = 0;
+        var work = generation.WorkLeft;
         foreach (var other in _open)
-            if (other.Number <= generation.Number || other.WorkLeft < generation.WorkLeft) work += Math.Min(other.WorkLeft, other == generation ? long.MaxValue : generation.WorkLeft);
+            if (generation.GoesAfter(other)) work += other.WorkLeft;
         return Seconds(work);
     }
 
@@ -186,8 +187,14 @@ public sealed partial class ImageScheduler : IAsyncDisposable
     private void Dequeue(Generation generation)
     {
         _queued--;
+        MoveBehind(generation);
+    }
+
+    /// <summary>The positions of those that wait behind one have changed.</summary>
+    private void MoveBehind(Generation generation)
+    {
         foreach (var other in _open)
-            if (other.Status == GenerationStatus.Queued && other.Number > generation.Number) other.Change();
+            if (other.Status == GenerationStatus.Queued && other.GoesAfter(generation)) other.Change();
     }
 
     private RollingBatch CreateBatch(int samples)

@@ -2,19 +2,21 @@ namespace DiTRuntime.Models.Scheduling;
 
 /// <summary>Decides which images take part in a step.</summary>
 /// <remarks>
-/// The request with the least work left goes first, so that a small one does not wait for the large ones before it. Others ride along as long as a step does
-/// not take more than <see cref="Patience"/> times what the first request's images take alone: many on a GPU, whose small steps leave it idle, few on a processor, where
-/// every sample costs the same. The oldest request rides in every step, whatever it costs: it always moves, so none starves.
+/// Requests go in classes of their size, the smallest first, so that one image does not wait for the hundreds before it; within a class, in order of acceptance. Those of the smallest class share the
+/// step. Larger ones ride along as long as it does not take more than <see cref="Patience"/> times what it would without them: many on a GPU, whose small steps leave it
+/// idle, few on a processor, where every sample costs. The oldest request moves in every <see cref="Turn"/>th step at least, so none starves.
 /// </remarks>
 /// <param name="costs">What steps take.</param>
 internal sealed class StepChooser(StepCosts costs)
 {
-    private const double Patience = 2;
+    private const double Patience = 1.25;
+    private const int Turn = 8;
 
-    private bool _oldestFirst;
+    private long _oldestNumber = -1;
+    private int _stepsWithoutOldest;
 
     /// <summary>Chooses.</summary>
-    /// <param name="active">Requests that have images to advance; put in order of the work they have left.</param>
+    /// <param name="active">Requests that have images to advance; put in the order in which they go.</param>
     /// <param name="maxSamples">Samples of the step.</param>
     /// <param name="begin">Lets an image join that has not begun; false where there is no room for it now.</param>
     /// <param name="chosen">Receives the images.</param>
@@ -22,56 +24,49 @@ internal sealed class StepChooser(StepCosts costs)
     {
         chosen.Clear();
         if (active.Count == 0) return;
-        active.Sort(static (a, b) => a.WorkLeft != b.WorkLeft ? a.WorkLeft.CompareTo(b.WorkLeft) : a.Number.CompareTo(b.Number));
+        active.Sort(Generation.CompareOrder);
         var oldest = active[0];
         foreach (var generation in active)
             if (generation.Number < oldest.Number) oldest = generation;
-        var first = active[0];
-        var samples = 0;
-        if (first == oldest)
-        {
-            Add(first, maxSamples, double.PositiveInfinity, begin, chosen, ref samples);
-        }
-        else if (maxSamples < first.SamplesPerImage + oldest.SamplesPerImage)
-        {
-            // No room for both: they take turns.
-            _oldestFirst = !_oldestFirst;
-            Add(_oldestFirst ? oldest : first, maxSamples, double.PositiveInfinity, begin, chosen, ref samples);
-        }
-        else
-        {
-            Add(first, Math.Max(maxSamples / 2, first.SamplesPerImage), double.PositiveInfinity, begin, chosen, ref samples);
-            Add(oldest, Math.Min(samples + oldest.SamplesPerImage, maxSamples), double.PositiveInfinity, begin, chosen, ref samples);
-        }
+        if (oldest.Number != _oldestNumber) (_oldestNumber, _stepsWithoutOldest) = (oldest.Number, 0);
 
-        var seconds = Patience * costs.Estimate(Math.Max(SamplesOf(first, chosen), 1));
-        Add(oldest, maxSamples, seconds, begin, chosen, ref samples);
+        var step = new Step(maxSamples, begin, chosen);
+        if (++_stepsWithoutOldest >= Turn) Add(oldest, oldest.SamplesPerImage, double.PositiveInfinity, ref step);
+        var seconds = double.PositiveInfinity;
         foreach (var generation in active)
         {
-            if (samples == maxSamples) break;
-            Add(generation, maxSamples, seconds, begin, chosen, ref samples);
+            if (step.Samples == maxSamples) break;
+            if (generation.SizeClass != active[0].SizeClass && seconds == double.PositiveInfinity) seconds = Patience * costs.Estimate(step.Samples);
+            Add(generation, maxSamples, seconds, ref step);
         }
-    }
 
-    private static int SamplesOf(Generation generation, List<RollingImage> chosen)
-    {
-        var samples = 0;
-        foreach (var image in chosen)
-            if (generation.Owns(image)) samples += image.SampleCount;
-        return samples;
+        if (chosen.Exists(oldest.Owns)) _stepsWithoutOldest = 0;
     }
 
     /// <summary>Adds images of a request, those that have begun first, while samples and time allow.</summary>
-    private void Add(Generation generation, int maxSamples, double seconds, Func<Generation, int, bool> begin, List<RollingImage> chosen, ref int samples)
+    private void Add(Generation generation, int samples, double seconds, ref Step step)
     {
         for (var i = generation.FirstOpen; i < generation.ImageCount; i++)
         {
             var image = generation.ImageAt(i);
-            if (image.State is not (RollingState.Waiting or RollingState.Running) || chosen.Contains(image)) continue;
-            if (samples + image.SampleCount > maxSamples || costs.Estimate(samples + image.SampleCount) > seconds) return;
-            if (image.State == RollingState.Waiting && !begin(generation, i)) return;
-            chosen.Add(image);
-            samples += image.SampleCount;
+            if (image.State is not (RollingState.Waiting or RollingState.Running) || step.Chosen.Contains(image)) continue;
+            var total = step.Samples + image.SampleCount;
+            if (total > Math.Min(samples, step.MaxSamples) || costs.Estimate(total) > seconds) return;
+            if (image.State == RollingState.Waiting && !step.Begin(generation, i)) return;
+            step.Chosen.Add(image);
+            step.Samples = total;
         }
+    }
+
+    /// <summary>A step that is being put together.</summary>
+    private ref struct Step(int maxSamples, Func<Generation, int, bool> begin, List<RollingImage> chosen)
+    {
+        public readonly int MaxSamples => maxSamples;
+
+        public readonly Func<Generation, int, bool> Begin => begin;
+
+        public readonly List<RollingImage> Chosen => chosen;
+
+        public int Samples { get; set; }
     }
 }

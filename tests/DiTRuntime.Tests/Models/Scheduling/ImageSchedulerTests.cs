@@ -60,8 +60,8 @@ internal sealed class ImageSchedulerTests
         for (var i = 0; i < 4; i++) SubmitNext();
         scene.Release();
         scene.AssertAsAlone(large);
-        // In every second step at least one of its images moves.
-        Assert.That(count, Is.LessThan(100));
+        // One of its three images moves in every eighth step at least: some hundred steps, which four small ones of two steps share.
+        Assert.That(count, Is.LessThan(500));
     }
 
     [Test]

@@ -18,41 +18,52 @@ internal sealed class StepChooserTests
     }
 
     [Test]
-    public void On_a_processor_a_small_request_shares_a_step_with_one_image_of_the_oldest()
+    public void On_a_processor_small_requests_share_a_step_that_large_ones_wait_for()
     {
-        Generation large = Request(images: 10), small = Request(images: 1), other = Request(images: 3);
-        Assert.That(Choose(Linear(16), 16, large, small, other), Is.EqualTo(new[] { 1, 1, 0 }));
+        Generation large = Request(images: 10), small = Request(images: 1), other = Request(images: 1);
+        Assert.That(Choose(Linear(16), 16, large, small, other), Is.EqualTo(new[] { 0, 1, 1 }));
     }
 
     [Test]
     public void On_a_gpu_that_is_idle_all_ride_along()
     {
-        Generation large = Request(images: 10), small = Request(images: 1), other = Request(images: 3);
-        Assert.That(Choose(Flat(16), 16, large, small, other), Is.EqualTo(new[] { 7, 1, 0 }));
-        Assert.That(Choose(Flat(32), 32, large, small, other), Is.EqualTo(new[] { 10, 1, 3 }));
+        Generation large = Request(images: 10), small = Request(images: 1), other = Request(images: 4);
+        Assert.That(Choose(Flat(16), 16, large, small, other), Is.EqualTo(new[] { 3, 1, 4 }));
+        Assert.That(Choose(Flat(32), 32, large, small, other), Is.EqualTo(new[] { 10, 1, 4 }));
     }
 
     [Test]
-    public void Least_work_counts_steps_and_samples()
-    {
-        Generation old = Request(images: 2, steps: 9), twelve = Request(images: 3, steps: 4), unguided = Request(images: 1, steps: 6, scale: 1);
-        Assert.That(Choose(Linear(4), 4, old, twelve, unguided), Is.EqualTo(new[] { 1, 0, 1 }));
-    }
-
-    [Test]
-    public void The_oldest_keeps_its_half_of_small_steps([Values(2, 3)] int maxSamples)
+    public void Others_ride_while_they_cost_a_quarter_at_most()
     {
         Generation large = Request(images: 10), small = Request(images: 1);
-        var chooser = new StepChooser(Linear(maxSamples));
-        int[][] steps = [.. Enumerable.Range(0, 4).Select(_ => Choose(chooser, maxSamples, large, small))];
-        Assert.That(steps, Is.EqualTo(new[] { new[] { 1, 0 }, [0, 1], [1, 0], [0, 1] }));
+        // 20 ms and a half more for each sample: four ride with the first two.
+        Assert.That(Choose(Costs(32, samples => 0.020 + 0.0011 * samples), 32, large, small), Is.EqualTo(new[] { 2, 1 }));
     }
 
     [Test]
-    public void A_smaller_request_with_many_images_leaves_room_for_the_oldest()
+    public void Size_counts_steps_and_samples()
     {
-        Generation old = Request(images: 10, steps: 50), newer = Request(images: 10, steps: 3);
-        Assert.That(Choose(Linear(8), 8, old, newer), Is.EqualTo(new[] { 2, 2 }));
+        Generation old = Request(images: 2, steps: 17), many = Request(images: 3, steps: 5), unguided = Request(images: 1, steps: 18, scale: 1);
+        Assert.That(Choose(Linear(32), 32, old, many, unguided), Is.EqualTo(new[] { 0, 3, 1 }), "68, 30 and 18 samples to advance");
+    }
+
+    [TestCase(2, 1, 0)]
+    [TestCase(16, 1, 1)]
+    public void The_oldest_moves_in_every_eighth_step(int maxSamples, int oldest, int small)
+    {
+        Generation large = Request(images: 10), other = Request(images: 1);
+        var chooser = new StepChooser(Linear(maxSamples));
+        int[][] steps = [.. Enumerable.Range(0, 16).Select(_ => Choose(chooser, maxSamples, large, other))];
+        var turns = Enumerable.Range(0, 16).Where(i => steps[i][0] > 0).ToArray();
+        Assert.That(turns, Is.EqualTo(new[] { 7, 15 }));
+        Assert.That((steps[7], steps[6]), Is.EqualTo((new[] { oldest, small }, new[] { 0, 1 })));
+    }
+
+    [Test]
+    public void Requests_of_a_size_go_in_their_order()
+    {
+        Generation first = Request(images: 10), second = Request(images: 9);
+        Assert.That(Choose(Linear(32), 32, first, second), Is.EqualTo(new[] { 10, 6 }));
     }
 
     [Test]
