@@ -69,7 +69,7 @@ internal sealed class ServiceMetricsTests
     }
 
     /// <summary>The value of a series.</summary>
-    internal static double Value(string text, string series)
+    private static double Value(string text, string series)
     {
         var line = text.Split('\n').SingleOrDefault(l => l.StartsWith(series + " ", StringComparison.Ordinal));
         Assert.That(line, Is.Not.Null, $"{series} in\n{text}");
