@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using DiTRuntime.Tests.Cli;
 using DiTRuntime.Tests.Imaging;
 
@@ -25,7 +26,7 @@ public sealed class PublishedProgramTests
     public void It_is_small() => Assert.That(_program.ByteCount / 1e6, Is.LessThan(70), "megabytes");
 
     [Test]
-    public void It_says_its_version() => Assert.That(_program.Run("--version").Succeeded().Out, Is.EqualTo(CliRunner.Run("--version").Out));
+    public void It_says_its_version() => Assert.That(_program.Run("--version").Succeeded().Out, Does.Match($@"^{Regex.Escape(ProductVersion.Text)}\b"));
 
     [Test]
     public void Its_images_are_those_of_the_untrimmed_program()
