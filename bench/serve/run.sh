@@ -8,6 +8,6 @@ set -euo pipefail
 root="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." && pwd)"
 export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
 for project in src/DiTRuntime.Cli/DiTRuntime.Cli.csproj bench/serve/DiTRuntime.Bench.Serve.csproj; do
-    dotnet build "$root/$project" -c Release -v quiet --nologo
+    dotnet build "$root/$project" -c Release -v quiet --nologo "-clp:ErrorsOnly;NoSummary"
 done
 exec dotnet "$root/bench/serve/bin/Release/net10.0/serve-bench.dll" --dit "$root/src/DiTRuntime.Cli/bin/Release/net10.0/dit.dll" "$@"
