@@ -88,6 +88,12 @@ public sealed class RollingBatch : IDisposable
         }
     }
 
+    /// <summary>What a step takes, by its samples: powers of two, each timed once. Before images join.</summary>
+    public IEnumerable<(int Samples, TimeSpan Time)> TimeSteps()
+    {
+        for (var samples = 2; samples <= SampleLimit; samples *= 2) yield return (samples, _pass.Time(samples));
+    }
+
     /// <summary>Lets an image join.</summary>
     /// <param name="image">An image that has been in no batch.</param>
     /// <returns>Whether there was room; if not, try again when another has left.</returns>

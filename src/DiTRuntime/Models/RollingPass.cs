@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using DiTRuntime.Backends;
 using DiTRuntime.Checkpoints;
 using DiTRuntime.Sampling;
@@ -86,18 +87,32 @@ internal sealed class RollingPass : IDisposable
     public void RunIdle(int sampleCount)
     {
         foreach (var images in (int[])[sampleCount, Math.Max(sampleCount / 2, 1)])
-        {
-            var shape = _shapes.For(sampleCount, images);
-            for (var i = 0; i < 2; i++)
-            {
-                (_samples, _images) = (0, 0);
-                Run(shape, needsNoise: false);
-            }
-        }
+            for (var i = 0; i < 2; i++) RunIdle(sampleCount, images);
+    }
+
+    /// <summary>What a pass of guided images takes.</summary>
+    public TimeSpan Time(int sampleCount)
+    {
+        var images = Math.Max(sampleCount / 2, 1);
+        RunIdle(sampleCount, images);
+        Wait();
+        var start = Stopwatch.GetTimestamp();
+        RunIdle(sampleCount, images);
+        Wait();
+        return Stopwatch.GetElapsedTime(start);
     }
 
     /// <inheritdoc/>
     public void Dispose() => _owned.Dispose();
+
+    private void RunIdle(int sampleCount, int images)
+    {
+        (_samples, _images) = (0, 0);
+        Run(_shapes.For(sampleCount, images), needsNoise: false);
+    }
+
+    /// <summary>A download ends when the pass has.</summary>
+    private void Wait() => _backend.Download<float>(Latents, _noiseValues);
 
     private void Lay(RollingImage image)
     {

@@ -139,7 +139,8 @@ public sealed partial class ImageScheduler
         var failure = image.Failure;
         if (failure is null && generation.Request.Decodes && generation.Snapshot().Status == GenerationStatus.Running) pixels = Decode(image, out failure);
         if (failure is null) _observer?.ImageFinished();
-        else _observer?.ImageFailed();
+        // What goes down with another image of its request is counted as cancelled.
+        else if (generation.Snapshot().Status == GenerationStatus.Running) _observer?.ImageFailed();
         lock (_gate)
         {
             if (failure is not null) generation.Fail(failure);

@@ -49,8 +49,8 @@ public sealed partial class ImageScheduler : IAsyncDisposable
         // A guided image takes two samples.
         var samples = Math.Max(2, options.MaxBatch > 0 ? options.MaxBatch : (model.Backend.RecordsSteps ? TokensOnGpu : TokensOnProcessor) / model.Config.TokenCount);
         Options = options with { MaxBatch = samples };
-        _batch = CreateBatch(samples);
         _costs = new StepCosts(samples);
+        _batch = CreateBatch(samples);
         new Thread(Run) { IsBackground = true, Name = "scheduler" }.Start();
     }
 
@@ -203,15 +203,30 @@ public sealed partial class ImageScheduler : IAsyncDisposable
         {
             try
             {
-                // Small requests that overtake leave large ones waiting in the middle of their images.
-                var batch = new RollingBatch(_model, new RollingLimits(4 * samples, samples, Options.ModulationBytes));
-                batch.Warm();
-                return batch;
+                return CreateBatchOf(samples);
             }
             catch (Exception e) when (samples > 2 && RollingBatch.IsOutOfMemory(e))
             {
                 samples /= 2;
             }
+        }
+    }
+
+    private RollingBatch CreateBatchOf(int samples)
+    {
+        // Small requests that overtake leave large ones waiting in the middle of their images.
+        var batch = new RollingBatch(_model, new RollingLimits(4 * samples, samples, Options.ModulationBytes));
+        try
+        {
+            batch.Warm();
+            // Else the chooser would not know what larger steps are worth before it has tried them.
+            foreach (var (count, time) in batch.TimeSteps()) _costs.Add(count, time.TotalSeconds);
+            return batch;
+        }
+        catch
+        {
+            batch.Dispose();
+            throw;
         }
     }
 

@@ -112,7 +112,7 @@ internal sealed class RollingEngineTests
         foreach (var image in images) scene.AssertAsAlone(image);
     }
 
-    private static RollingLimits Limits => new(4, 1 << 20);
+    private static RollingLimits Limits => new(4, 4, 1 << 20);
 
     /// <summary>Enough for the batch and the scratch memory of two samples, not of four.</summary>
     private static long LimitFor(EmulatedDevice device)

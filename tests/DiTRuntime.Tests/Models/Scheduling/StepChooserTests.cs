@@ -18,10 +18,18 @@ internal sealed class StepChooserTests
     }
 
     [Test]
-    public void On_a_processor_small_requests_share_a_step_that_large_ones_wait_for()
+    public void On_a_processor_requests_of_a_size_go_one_after_another_and_large_ones_wait()
     {
         Generation large = Request(images: 10), small = Request(images: 1), other = Request(images: 1);
-        Assert.That(Choose(Linear(16), 16, large, small, other), Is.EqualTo(new[] { 0, 1, 1 }));
+        Assert.That(Choose(Linear(16), 16, large, small, other), Is.EqualTo(new[] { 0, 1, 0 }));
+    }
+
+    [Test]
+    public void Requests_of_a_size_share_a_step_that_makes_their_samples_cheaper()
+    {
+        Generation[] requests = [.. Enumerable.Range(0, 6).Select(_ => Request(images: 1))];
+        Assert.That(Choose(Costs(8, samples => 0.002 + 0.001 * samples), 8, requests), Is.EqualTo(new[] { 1, 1, 1, 1, 0, 0 }));
+        Assert.That(Choose(Costs(8, samples => 0.0001 + 0.001 * samples), 8, requests), Is.EqualTo(new[] { 1, 0, 0, 0, 0, 0 }));
     }
 
     [Test]
@@ -44,7 +52,7 @@ internal sealed class StepChooserTests
     public void Size_counts_steps_and_samples()
     {
         Generation old = Request(images: 2, steps: 17), many = Request(images: 3, steps: 5), unguided = Request(images: 1, steps: 18, scale: 1);
-        Assert.That(Choose(Linear(32), 32, old, many, unguided), Is.EqualTo(new[] { 0, 3, 1 }), "68, 30 and 18 samples to advance");
+        Assert.That(Choose(Flat(8), 8, old, many, unguided), Is.EqualTo(new[] { 0, 3, 1 }), "68, 30 and 18 samples to advance");
     }
 
     [TestCase(2, 1, 0)]
@@ -57,13 +65,6 @@ internal sealed class StepChooserTests
         var turns = Enumerable.Range(0, 16).Where(i => steps[i][0] > 0).ToArray();
         Assert.That(turns, Is.EqualTo(new[] { 7, 15 }));
         Assert.That((steps[7], steps[6]), Is.EqualTo((new[] { oldest, small }, new[] { 0, 1 })));
-    }
-
-    [Test]
-    public void Requests_of_a_size_go_in_their_order()
-    {
-        Generation first = Request(images: 10), second = Request(images: 9);
-        Assert.That(Choose(Linear(32), 32, first, second), Is.EqualTo(new[] { 10, 6 }));
     }
 
     [Test]
