@@ -17,7 +17,7 @@ public sealed partial class ImageScheduler
         Func<Generation, int, bool> begin = Begin;
         while (Await())
         {
-            chooser.Choose(_active, _batch.SampleLimit, begin, _chosen);
+            chooser.Choose(_active, Math.Min(_batch.SampleLimit, _costs.Worthwhile()), begin, _chosen);
             if (_chosen.Count > 0) Step();
         }
 

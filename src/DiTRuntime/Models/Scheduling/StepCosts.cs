@@ -7,6 +7,8 @@ internal sealed class StepCosts(int maxSamples)
     /// <summary>Weight of the newest measurement: some ten steps forget an old one.</summary>
     private const double Newest = 0.2;
 
+    private const double Tolerance = 1.05;
+
     /// <summary>Seconds by number of samples; 0 where nothing is known.</summary>
     private readonly double[] _seconds = new double[maxSamples + 1];
 
@@ -32,6 +34,16 @@ internal sealed class StepCosts(int maxSamples)
         // Fewer samples never cost more.
         if (below == 0) return _seconds[above] * samples / above;
         return _seconds[below] + (_seconds[above] - _seconds[below]) * (samples - below) / (above - below);
+    }
+
+    /// <summary>Samples of the smallest step, two or more, in which a sample costs nearly as little as in any: larger ones only make others wait for their end.</summary>
+    public int Worthwhile()
+    {
+        var least = double.PositiveInfinity;
+        for (var samples = 2; samples <= maxSamples; samples++) least = Math.Min(least, Estimate(samples) / samples);
+        var count = 2;
+        while (count < maxSamples && Estimate(count) / count > Tolerance * least) count++;
+        return count;
     }
 
     private static double Blend(double old, double value) => old == 0 ? value : old + Newest * (value - old);

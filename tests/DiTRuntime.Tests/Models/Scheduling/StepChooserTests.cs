@@ -80,6 +80,15 @@ internal sealed class StepChooserTests
         Assert.That(costs.SamplesPerSecond, Is.EqualTo(100).Within(1e-3));
     }
 
+    [Test]
+    public void Steps_are_as_large_as_makes_their_samples_cheap()
+    {
+        Assert.That(Linear(16).Worthwhile(), Is.EqualTo(2));
+        Assert.That(Flat(16).Worthwhile(), Is.EqualTo(16));
+        Assert.That(new StepCosts(16).Worthwhile(), Is.EqualTo(2));
+        Assert.That(Costs(32, samples => 0.004 + 0.001 * samples).Worthwhile(), Is.EqualTo(23), "4/23 + 1 against 4/32 + 1");
+    }
+
     private static StepCosts Linear(int maxSamples) => Costs(maxSamples, samples => 0.001 * samples);
 
     private static StepCosts Flat(int maxSamples) => Costs(maxSamples, _ => 0.001);
