@@ -1,7 +1,10 @@
 using System.Net;
 using DiTRuntime.Models;
 using DiTRuntime.Models.Scheduling;
+using DiTRuntime.Quantization;
 using DiTRuntime.Serving;
+using DiTRuntime.Tests.Checkpoints;
+using DiTRuntime.Tests.Models;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 
@@ -50,6 +53,41 @@ public sealed class LifetimeTests
         Assert.That(server.Host.State, Is.EqualTo(ServingState.Failed));
         using var refused = await server.PostAsync("/v1/images/generations", """{"prompt":"1"}""");
         await ServerFixture.AssertErrorAsync(refused, 503, "no_model");
+    }
+
+    [Test]
+    public async Task A_model_file_that_is_overwritten_cut_or_deleted_does_not_reach_the_images([Values] bool packed, [Values("overwrite", "cut", "delete")] string harm)
+    {
+        using var folder = new TestFolder();
+        var path = folder["model.safetensors"];
+        if (packed)
+        {
+            using var source = DiTWeightsLoader.Load(TestFiles.DigitModel);
+            PackedFiles.Write(path, source, PackedModelPlan.Uniform(source.Config, new GroupFormat(4, 96), ActivationMode.Float, packAll: true));
+        }
+        else
+        {
+            File.Copy(TestFiles.DigitModel, path);
+        }
+
+        await using var server = await ServerFixture.StartAsync(configure: model => model.Model = path);
+        // Another class each time, so that adaLN is asked again.
+        async Task<string?> ImageAsync(int label) =>
+            (await server.PostJsonAsync("/v1/images/generations", $$"""{"prompt":"{{label}}","seed":1,"steps":2}""")).GetProperty("data")[0].GetProperty("b64_json").GetString();
+        string?[] before = [await ImageAsync(1), await ImageAsync(2)];
+        if (harm == "delete")
+        {
+            File.Delete(path);
+        }
+        else
+        {
+            using var file = new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite);
+            if (harm == "cut") file.SetLength(100);
+            else file.Write(new byte[file.Length]);
+        }
+
+        Assert.That(await ImageAsync(3), Is.Not.Null);
+        Assert.That(new[] { await ImageAsync(1), await ImageAsync(2) }, Is.EqualTo(before));
     }
 
     [Test]
