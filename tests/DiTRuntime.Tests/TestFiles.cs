@@ -9,6 +9,9 @@ internal static class TestFiles
     public static string Root { get; } = Environment.GetEnvironmentVariable("DIT_ROOT") is { Length: > 0 } root ? Path.GetFullPath(root) : typeof(TestFiles).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>()
         .Single(a => a.Key == "RepositoryRoot").Value!;
 
+    /// <summary>Category of sweeps that ./test leaves to CI, unless they are asked for by name.</summary>
+    public const string Slow = "Slow";
+
     /// <summary>The built-in digit model.</summary>
     public static string DigitModel => Path.Combine(Root, "src/DiTRuntime.Cli/models/digits.safetensors");
 

@@ -8,6 +8,7 @@ namespace DiTRuntime.Tests.Deploy;
 
 /// <summary>The trimmed program does what the untrimmed one does, in an image with nothing beside it.</summary>
 [NonParallelizable]
+[Category(TestFiles.Slow)]
 public sealed class PublishedProgramTests
 {
     private PublishedProgram _program = null!;

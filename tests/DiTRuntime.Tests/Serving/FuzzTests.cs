@@ -13,6 +13,7 @@ namespace DiTRuntime.Tests.Serving;
 /// server makes the same image as before.
 /// </summary>
 [TestFixture]
+[Category(TestFiles.Slow)]
 public sealed class FuzzTests
 {
     private const int RequestCount = 20_000;
