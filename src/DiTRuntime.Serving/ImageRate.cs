@@ -35,36 +35,6 @@ internal sealed class ImageRate(TimeProvider time) : ISchedulerObserver
         }
     }
 
-    /// <inheritdoc/>
-    public void Queued(TimeSpan waited)
-    {
-        // Only what is finished counts.
-    }
-
-    /// <inheritdoc/>
-    public void StepTaken(TimeSpan duration, int rows)
-    {
-        // Only what is finished counts.
-    }
-
-    /// <inheritdoc/>
-    public void Decoded(TimeSpan duration)
-    {
-        // Only what is finished counts.
-    }
-
-    /// <inheritdoc/>
-    public void ImageFailed()
-    {
-        // Only what is finished counts.
-    }
-
-    /// <inheritdoc/>
-    public void ImageCancelled()
-    {
-        // Only what is finished counts.
-    }
-
     private void Advance()
     {
         var now = (long)time.GetElapsedTime(_started).TotalSeconds;

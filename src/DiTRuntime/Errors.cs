@@ -33,6 +33,9 @@ public abstract class DiTException(string message, Exception? inner = null) : Ex
 {
     /// <summary>The exit code the command ends with.</summary>
     public abstract ExitCode ExitCode { get; }
+
+    /// <summary>Whether a failure is a want of memory, of the host or of a device.</summary>
+    internal static bool IsOutOfMemory(Exception e) => e is OutOfMemoryException or DiTException { ExitCode: ExitCode.OutOfMemory };
 }
 
 /// <summary>A file that is missing, damaged, hostile or of another kind than expected (exit code 3).</summary>

@@ -143,7 +143,7 @@ internal sealed class GenerateRun(GenerateOptions options, Session session)
         ["decoder"] = decoder?.Description,
         ["settings"] = new JsonObject
         {
-            ["compat"] = options.Compatibility == Compatibility.Official ? "official" : "diffusers",
+            ["compat"] = options.Compatibility.Name(),
             ["sampler"] = setup.Plan.Name,
             ["steps"] = setup.Plan.Steps.Length,
             ["spacing"] = setup.Sampler.ResolveSpacing().Name,

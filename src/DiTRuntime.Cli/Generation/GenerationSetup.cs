@@ -10,9 +10,6 @@ namespace DiTRuntime.Cli.Generation;
 /// <summary>A run with everything settled that can be settled before the weights are read.</summary>
 internal sealed class GenerationSetup
 {
-    /// <summary>Tokens in flight from which larger batches gain nothing on a processor.</summary>
-    private const int TokensPerBatch = 1024;
-
     /// <summary>Images of the largest run.</summary>
     public const int MaxImages = 10_000_000;
 
@@ -148,7 +145,7 @@ internal sealed class GenerationSetup
         if (options.Batch is < 1) throw new UsageException($"--batch {options.Batch}: expected 1 or more");
         var tokensPerImage = Config.TokenCount * (IsGuided ? 2L : 1);
         // The published scripts draw the noise of all images at once.
-        long batch = options.Batch ?? (options.Noise == NoiseKind.Batch ? Images.Length : Math.Max(1, TokensPerBatch / tokensPerImage));
+        long batch = options.Batch ?? (options.Noise == NoiseKind.Batch ? Images.Length : Math.Max(1, SamplingBatch.TokensOnProcessor / tokensPerImage));
         batch = Math.Min(batch, Images.Length);
         var largest = int.MaxValue / (tokensPerImage * Math.Max(Config.MlpSize, 3 * Config.HiddenSize));
         return batch <= largest ? (int)batch

@@ -1,4 +1,5 @@
 using DiTRuntime.Models;
+using DiTRuntime.Models.Scheduling;
 using DiTRuntime.Sampling;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
@@ -35,7 +36,7 @@ internal static class ModelEndpoints
             Hash = model.Hash,
             Architecture = DiTConfigs.NameOf(model.Config),
             Backend = model.Backend,
-            Compat = model.Identity.Compatibility == Compatibility.Official ? "official" : "diffusers",
+            Compat = model.Identity.Compatibility.Name(),
             ImageSize = model.ImageSide,
             ImageChannels = model.ImageChannels,
             Samplers = ImageOrders.Samplers,
@@ -43,7 +44,7 @@ internal static class ModelEndpoints
             OutputFormats = ImageFormats.All,
             Limits = new LimitsAnswer(
                 options.MaxImagesPerRequest, Math.Min(model.Scheduler.MaxSteps, NoiseSchedule.TrainingSteps), ImageOrders.MaxScale, options.MaxQueue, options.MaxBatch),
-            Defaults = new DefaultsAnswer(SamplerOptions.DefaultSteps, ImageOrders.DefaultScale, ImageOrders.Samplers[0], 0, ImageFormats.Default),
+            Defaults = new DefaultsAnswer(SamplerOptions.DefaultSteps, GenerationRequest.DefaultGuidanceScale, ImageOrders.Samplers[0], 0, ImageFormats.Default),
             Classes = [.. Enumerable.Range(0, model.Config.ClassCount).Select(index => new ClassAnswer(index, model.Labels.NameOf(index), model.Labels.WordNetIdOf(index)))],
         };
         return context.Response.WriteJsonAsync(answer, ServingJson.Default.ModelDetailAnswer);

@@ -5,6 +5,9 @@ namespace DiTRuntime.Models;
 /// <summary>What follows from agreeing with one implementation or the other, outside the forward pass.</summary>
 public static class CompatibilityRules
 {
+    /// <summary>Its name on the command line.</summary>
+    public static string Name(this Compatibility compatibility) => compatibility == Compatibility.Official ? "official" : "diffusers";
+
     /// <summary>Whether a guidance scale s turns guidance on: any but 1 in the published code, those above 1 in diffusers.</summary>
     public static bool Guides(this Compatibility compatibility, double scale) => compatibility == Compatibility.Official ? scale != 1 : scale > 1;
 

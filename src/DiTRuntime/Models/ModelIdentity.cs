@@ -31,7 +31,7 @@ public sealed record ModelIdentity(string Name, string Hash, Compatibility Compa
         Height = image.Height,
         Model = Name,
         ModelHash = Hash,
-        Compat = Compatibility == Compatibility.Official ? null : "diffusers",
+        Compat = Compatibility == Compatibility.Official ? null : Compatibility.Name(),
         VaeHash = DecoderHash,
         Backend = Backend == CpuBackend.BackendName ? null : Backend,
         Version = ProductVersion.Text,

@@ -81,7 +81,7 @@ public sealed class RollingBatch : IDisposable
             {
                 _pass.RunIdle(size);
             }
-            catch (Exception e) when (IsOutOfMemory(e) && size > 2)
+            catch (Exception e) when (DiTException.IsOutOfMemory(e) && size > 2)
             {
                 LowerLimit(size);
             }
@@ -176,9 +176,6 @@ public sealed class RollingBatch : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _owned.Dispose();
 
-    /// <summary>A want of memory, of the host or of a device.</summary>
-    internal static bool IsOutOfMemory(Exception e) => e is OutOfMemoryException or DiTException { ExitCode: ExitCode.OutOfMemory };
-
     private void AdvanceAll(int first, int end)
     {
         for (int count; first < end; first += count)
@@ -225,7 +222,7 @@ public sealed class RollingBatch : IDisposable
             return;
         }
 
-        if (IsOutOfMemory(failure) && _pass.SampleCount > 2)
+        if (DiTException.IsOutOfMemory(failure) && _pass.SampleCount > 2)
         {
             LowerLimit(_pass.SampleCount);
             AdvanceAll(first, first + count);

@@ -8,6 +8,9 @@ namespace DiTRuntime.Models;
 /// <remarks>Everything is allocated here; <see cref="Step"/> allocates nothing. Guided images take two neighbouring rows.</remarks>
 public sealed class SamplingBatch : IDisposable
 {
+    /// <summary>Tokens in flight from which larger batches gain nothing on a processor.</summary>
+    public const int TokensOnProcessor = 1024;
+
     /// <summary>Memory for the modulation table; a longer plan is covered in windows of steps.</summary>
     private const long TableBytes = 256L << 20;
 

@@ -8,9 +8,6 @@ namespace DiTRuntime.Serving.Http;
 /// <summary>Reads requests for images.</summary>
 internal static class ImageOrders
 {
-    /// <summary>Guidance where nothing says how much.</summary>
-    public const double DefaultScale = 4;
-
     /// <summary>The most guidance.</summary>
     public const double MaxScale = 100;
 
@@ -59,7 +56,7 @@ internal static class ImageOrders
     /// <summary>The size of a model's images as clients write it: "256x256".</summary>
     public static string SizeOf(ServedModel model) => $"{model.ImageSide}x{model.ImageSide}";
 
-    private static double Scale(FieldReader fields) => fields.Number(0, MaxScale, "guidance_scale", "cfg_scale") ?? DefaultScale;
+    private static double Scale(FieldReader fields) => fields.Number(0, MaxScale, "guidance_scale", "cfg_scale") ?? GenerationRequest.DefaultGuidanceScale;
 
     private static SamplerOptions Sampler(FieldReader fields)
     {

@@ -3,6 +3,9 @@ namespace DiTRuntime.Models.Scheduling;
 /// <summary>What one caller wants: some images that share a sampler. Image i has the bits that it has alone with its own seed.</summary>
 public sealed record GenerationRequest
 {
+    /// <summary>Guidance where nothing says how much.</summary>
+    public const double DefaultGuidanceScale = 4;
+
     /// <summary>Class of each image; at least one.</summary>
     public required IReadOnlyList<int> Labels { get; init; }
 
@@ -16,7 +19,7 @@ public sealed record GenerationRequest
     public SamplerOptions Sampler { get; init; } = new();
 
     /// <summary>s of classifier-free guidance; 1 turns it off.</summary>
-    public double GuidanceScale { get; init; } = 4;
+    public double GuidanceScale { get; init; } = DefaultGuidanceScale;
 
     /// <summary>Latents to start from, [images, C, S, S]; empty where the seeds draw them. The noise of the steps is the seed's in both cases.</summary>
     public ReadOnlyMemory<float> InitialLatents { get; init; }

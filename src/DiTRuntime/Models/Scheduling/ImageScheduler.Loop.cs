@@ -137,10 +137,10 @@ public sealed partial class ImageScheduler
         Forget(image);
         float[]? pixels = null;
         var failure = image.Failure;
-        if (failure is null && generation.Request.Decodes && generation.Snapshot().Status == GenerationStatus.Running) pixels = Decode(image, out failure);
+        if (failure is null && generation.Request.Decodes && generation.Status == GenerationStatus.Running) pixels = Decode(image, out failure);
         if (failure is null) _observer?.ImageFinished();
         // What goes down with another image of its request is counted as cancelled.
-        else if (generation.Snapshot().Status == GenerationStatus.Running) _observer?.ImageFailed();
+        else if (generation.Status == GenerationStatus.Running) _observer?.ImageFailed();
         lock (_gate)
         {
             if (failure is not null) generation.Fail(failure);

@@ -9,8 +9,8 @@ namespace DiTRuntime.Models.Scheduling;
 /// </remarks>
 public sealed partial class ImageScheduler : IAsyncDisposable
 {
-    /// <summary>Tokens of one step from which larger ones gain nothing.</summary>
-    private const int TokensOnProcessor = 1024, TokensOnGpu = 4096;
+    /// <summary>Tokens of one step from which larger ones gain nothing on a GPU.</summary>
+    private const int TokensOnGpu = 4096;
 
     private readonly object _gate = new();
     private readonly DiTModel _model;
@@ -47,7 +47,7 @@ public sealed partial class ImageScheduler : IAsyncDisposable
         _decoder = decoder;
         _observer = observer;
         // A guided image takes two samples.
-        var samples = Math.Max(2, options.MaxBatch > 0 ? options.MaxBatch : (model.Backend.RecordsSteps ? TokensOnGpu : TokensOnProcessor) / model.Config.TokenCount);
+        var samples = Math.Max(2, options.MaxBatch > 0 ? options.MaxBatch : (model.Backend.RecordsSteps ? TokensOnGpu : SamplingBatch.TokensOnProcessor) / model.Config.TokenCount);
         Options = options with { MaxBatch = samples };
         _costs = new StepCosts(samples);
         _batch = CreateBatch(samples);
@@ -205,7 +205,7 @@ public sealed partial class ImageScheduler : IAsyncDisposable
             {
                 return CreateBatchOf(samples);
             }
-            catch (Exception e) when (samples > 2 && RollingBatch.IsOutOfMemory(e))
+            catch (Exception e) when (samples > 2 && DiTException.IsOutOfMemory(e))
             {
                 samples /= 2;
             }

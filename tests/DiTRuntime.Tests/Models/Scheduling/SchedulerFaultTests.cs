@@ -82,10 +82,6 @@ internal sealed class SchedulerFaultTests
 
         public void StepTaken(TimeSpan duration, int rows) => Assert.That(rows, Is.Positive);
 
-        public void Decoded(TimeSpan duration)
-        {
-        }
-
         public void ImageFinished() => Finished++;
 
         public void ImageFailed() => Failed++;

@@ -1,5 +1,6 @@
 using System.Globalization;
 using DiTRuntime.Models;
+using DiTRuntime.Models.Scheduling;
 using DiTRuntime.Serving.Http;
 using DiTRuntime.Serving.KServe;
 using static DiTRuntime.Tests.Serving.KServe.InferBodies;
@@ -28,7 +29,7 @@ internal sealed class InferJobTests
             Assert.That(job.Request.Labels, Is.EqualTo(new[] { 3 }));
             Assert.That(job.Request.Seed, Is.EqualTo(DrawnSeed));
             Assert.That(job.Request.Seeds, Is.Null);
-            Assert.That(job.Request.GuidanceScale, Is.EqualTo(ImageOrders.DefaultScale));
+            Assert.That(job.Request.GuidanceScale, Is.EqualTo(GenerationRequest.DefaultGuidanceScale));
             Assert.That(job.Request.Sampler, Is.EqualTo(new SamplerOptions()));
             Assert.That(job.Request.InitialLatents.IsEmpty, Is.True);
             Assert.That(job.Request.Decodes, Is.True);
