@@ -49,15 +49,20 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             {
                 var depth = Math.Min(blockDepth, Layer.Inputs - k);
                 Layer.FillFloats(firstColumn, columns, k, depth, panel, PanelWidth, work);
-                for (var row = 0; row < rowCount; row += TileRows)
+                for (var block = 0; block < rowCount; block += RowBlock)
                 {
-                    for (var r = 0; r < TileRows; r++)
-                        rows[r] = Input + (long)(firstRow + Math.Min(row + r, rowCount - 1)) * Layer.Inputs + k;
-                    PanelProduct<TSimd, TVec>.Multiply(rows, depth, panel, sums + row * PanelWidth, PanelWidth, first: k == 0);
+                    var end = Math.Min(block + RowBlock, rowCount);
+                    for (var row = block; row < end; row += TileRows)
+                    {
+                        for (var r = 0; r < TileRows; r++)
+                            rows[r] = Input + (long)(firstRow + Math.Min(row + r, rowCount - 1)) * Layer.Inputs + k;
+                        PanelProduct<TSimd, TVec>.Multiply(rows, depth, panel, sums + row * PanelWidth, PanelWidth, first: k == 0);
+                    }
+
+                    // Stored while they are in the first cache.
+                    if (k + depth == Layer.Inputs) Target.Store(sums + block * PanelWidth, PanelWidth, firstColumn, columns, firstRow + block, end - block);
                 }
             }
-
-            Target.Store(sums, PanelWidth, firstColumn, columns, firstRow, rowCount);
         }
     }
 }

@@ -9,13 +9,13 @@ namespace DiTRuntime.Backends.Cpu.LowBit;
 /// </summary>
 internal sealed unsafe class CpuCodebookLinear : CpuPackedLinear
 {
-    /// <summary>Inputs that are looked up at a time, at most: eight rows of halves stay in the first cache.</summary>
-    private const int LineInputs = 512;
+    /// <summary>Inputs that are looked up at a time, at most: the panel's lines, which a block of eight columns fills by halves, stay in the caches until the next block fills the rest.</summary>
+    private const int LineInputs = 256;
 
     private const int LineBytes = LineInputs * sizeof(ushort) + 64;
 
-    /// <summary>Vectors of a block are a multiple of this, so that blocks begin at a byte and are whole blocks of a transposition.</summary>
-    private const int VectorStep = HalfTransposer.BlockLength;
+    /// <summary>Vectors of a block are a multiple of this, so that blocks begin at a byte and are whole quads.</summary>
+    private const int VectorStep = 8;
 
     private readonly CodebookWeight _weight;
     private readonly NativeBuffer? _vectors;
@@ -92,12 +92,39 @@ internal sealed unsafe class CpuCodebookLinear : CpuPackedLinear
             for (var n = 0; n < outputs; n += HalfTransposer.Rows)
             {
                 var rows = Math.Min(HalfTransposer.Rows, outputs - n);
-                ReadLines(firstOutput + n, rows, (firstInput + k) / _vectorLength, count / _vectorLength, scratch, LineBytes, codes);
+                var (firstVector, vectorCount) = ((firstInput + k) / _vectorLength, count / _vectorLength);
                 var scales = _rowScales.Floats + firstOutput + n;
+                if (rows == HalfTransposer.Rows && CodewordLookup.HasColumns(VectorBytes, vectorCount) && ShareBook(firstOutput + n, rows, firstVector))
+                {
+                    ReadColumns(firstOutput + n, firstVector, vectorCount, scales, panel + n, width, (ushort*)scratch);
+                    continue;
+                }
+
+                ReadLines(firstOutput + n, rows, firstVector, vectorCount, scratch, LineBytes, codes);
                 if (HalfTransposer.IsSupported && n + HalfTransposer.Rows <= width) HalfTransposer.Transpose(scratch, LineBytes, scales, count, panel + n, width);
                 else for (var r = 0; r < rows; r++) HalfTransposer.Transpose((Half*)(scratch + r * LineBytes), scales[r], count, panel + n + r, width);
             }
         }
+    }
+
+    private bool ShareBook(int firstRow, int rows, int vector) => _weight.BookOf(firstRow, vector) == _weight.BookOf(firstRow + rows - 1, vector);
+
+    /// <summary>Some vectors of eight rows that share their codebook, as columns of a panel.</summary>
+    private void ReadColumns(int firstOutput, int firstVector, int count, float* scales, float* panel, int width, ushort* codes)
+    {
+        var entry = _weight.BookOf(firstOutput, firstVector) * _weight.Format.CodebookSize;
+        var source = Pointer(_weight.Codes) + (long)firstOutput * _rowBytes;
+        var bytes = count * _codeBits / 8;
+        for (var row = 0; row < HalfTransposer.Rows; row++) Prefetch(source + (long)row * _rowBytes + (long)firstVector * _codeBits / 8 + bytes, bytes);
+        if (_codeBits == 8)
+        {
+            Lookup.ReadColumns(source + firstVector, _rowBytes, count, entry, scales, panel, width);
+            return;
+        }
+
+        for (var row = 0; row < HalfTransposer.Rows; row++)
+            BitPacking.Unpack(_weight.Codes.Slice((firstOutput + row) * _rowBytes, _rowBytes), _codeBits, firstVector, new Span<ushort>(codes + row * count, count));
+        Lookup.ReadColumns(codes, count, count, entry, scales, panel, width);
     }
 
     /// <summary>Some vectors of neighbouring rows.</summary>
