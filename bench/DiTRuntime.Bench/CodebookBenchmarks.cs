@@ -14,7 +14,6 @@ namespace DiTRuntime.Bench;
 public class CodebookBenchmarks
 {
     private const int Repetitions = 16;
-    private const long CacheBytes = 96 << 20;
 
     private readonly Dictionary<string, PreparedLinear[]> _layers = [];
     private CpuBackend _backend = null!;
@@ -33,7 +32,6 @@ public class CodebookBenchmarks
         var activations = new ActivationFormat(128);
         using var tensors = new SyntheticTensors([("weight", [outputs, inputs]), ("input", [Rows, inputs])]);
         _backend = CpuBackend.Create(new CpuOptions());
-        var copies = (int)(CacheBytes / ((long)outputs * inputs * sizeof(float))) + 1;
         var product = new CodebookFormat(256, 8) { IsProduct = true, PoolSize = (outputs * inputs + 1023) / 1024 };
         Add(nameof(Fp32), _ => new DenseWeight("layer", [tensors.Tensors[0]], new float[outputs]));
         Add(nameof(TwoBits), seed => Weight(new CodebookFormat(256, 4) { HasRowScales = true }, seed));
@@ -46,7 +44,7 @@ public class CodebookBenchmarks
         _backend.NormModulate(_input, new Modulation(_backend.Allocate(ElementType.F32, 1, 2 * inputs), _backend.Allocate(ElementType.I32, 1)), 0, 1e-6f, _quantized);
         _output = _backend.Allocate(ElementType.F32, 1, Rows, outputs);
 
-        void Add(string name, Func<int, LinearWeight> weight) => _layers[name] = [.. Enumerable.Range(0, copies).Select(i => _backend.Prepare(weight(i)))];
+        void Add(string name, Func<int, LinearWeight> weight) => _layers[name] = LayerCopies.Prepare(_backend, outputs, inputs, weight);
         CodebookWeight Weight(CodebookFormat format, int seed, ActivationFormat? activations = null) => RandomCodebook.Make(outputs, inputs, format, activations, seed);
     }
 
@@ -77,6 +75,19 @@ public class CodebookBenchmarks
         var layers = _layers[name];
         for (var i = 0; i < Repetitions; i++) _backend.Linear(input, layers[i % layers.Length], Epilogue.None, _output);
     }
+}
+
+/// <summary>Layers that take turns: more of one shape than the last cache holds in fp32.</summary>
+internal static class LayerCopies
+{
+    private const long CacheBytes = 96 << 20;
+
+    /// <param name="backend">Where they run.</param>
+    /// <param name="outputs">N.</param>
+    /// <param name="inputs">K.</param>
+    /// <param name="weight">Makes one, from its number.</param>
+    public static PreparedLinear[] Prepare(CpuBackend backend, int outputs, int inputs, Func<int, LinearWeight> weight) =>
+        [.. Enumerable.Range(0, (int)(CacheBytes / ((long)outputs * inputs * sizeof(float))) + 1).Select(i => backend.Prepare(weight(i)))];
 }
 
 /// <summary>A codebook weight of random codes and values: for timing.</summary>

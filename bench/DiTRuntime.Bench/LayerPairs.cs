@@ -13,7 +13,6 @@ namespace DiTRuntime.Bench;
 /// </summary>
 internal static class LayerPairs
 {
-    private const long CacheBytes = 96 << 20;
     private const int WarmupRounds = 10;
 
     private static readonly (int Outputs, int Inputs)[] s_shapes = [(3456, 1152), (1152, 1152), (4608, 1152), (1152, 4608)];
@@ -36,19 +35,17 @@ internal static class LayerPairs
             using var input = backend.Allocate(ElementType.F32, 1, rows, inputs);
             using var output = backend.Allocate(ElementType.F32, 1, rows, outputs);
             backend.Upload<float>(tensors.Tensors[1].ToArray(), input);
-            var copies = (int)(CacheBytes / ((long)outputs * inputs * sizeof(float))) + 1;
-            var dense = Prepare(backend, copies, _ => new DenseWeight("layer", [tensors.Tensors[0]], new float[outputs]));
+            var dense = LayerCopies.Prepare(backend, outputs, inputs, _ => new DenseWeight("layer", [tensors.Tensors[0]], new float[outputs]));
             foreach (var (name, format) in s_formats)
             {
-                var packed = Prepare(backend, copies, seed => RandomCodebook.Make(outputs, inputs, format, activations: null, seed));
+                var packed = LayerCopies.Prepare(backend, outputs, inputs, seed => RandomCodebook.Make(outputs, inputs, format, activations: null, seed));
                 var (first, second) = (new double[rounds], new double[rounds]);
                 for (var round = -WarmupRounds; round < rounds; round++)
                 {
+                    double a, b;
                     // Who comes second may find the input in a cache.
-                    var isSwapped = (round & 1) != 0;
-                    var a = isSwapped ? 0 : Time(dense, round);
-                    var b = Time(packed, round);
-                    if (isSwapped) a = Time(dense, round);
+                    if (round % 2 == 0) (a, b) = (Time(dense, round), Time(packed, round));
+                    else (b, a) = (Time(packed, round), Time(dense, round));
                     if (round >= 0) (first[round], second[round]) = (a, b);
                 }
 
@@ -64,13 +61,11 @@ internal static class LayerPairs
             double Time(PreparedLinear[] layers, int round)
             {
                 var start = Stopwatch.GetTimestamp();
-                backend.Linear(input, layers[(round + WarmupRounds) % copies], Epilogue.None, output);
+                backend.Linear(input, layers[(round + WarmupRounds) % layers.Length], Epilogue.None, output);
                 return Stopwatch.GetElapsedTime(start).TotalMicroseconds;
             }
         }
     }
-
-    private static PreparedLinear[] Prepare(CpuBackend backend, int copies, Func<int, LinearWeight> weight) => [.. Enumerable.Range(0, copies).Select(i => backend.Prepare(weight(i)))];
 
     private static double Middle(double[] values) => values.Order().ElementAt(values.Length / 2);
 }

@@ -75,6 +75,25 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
         return taskRows;
     }
 
+    /// <summary>sums (+)= rows × a panel's block, tile by tile.</summary>
+    /// <param name="input">in [rowCount, inputStride], of which depth values are read.</param>
+    /// <param name="inputStride">Values from one row to the next.</param>
+    /// <param name="rowCount">Rows.</param>
+    /// <param name="depth">Length of the product.</param>
+    /// <param name="panel">in [depth, PanelWidth].</param>
+    /// <param name="sums">in/out [rowCount rounded up to whole tiles, PanelWidth].</param>
+    /// <param name="first">Whether the sums start here, and they hold nothing yet.</param>
+    private static void MultiplyRows(float* input, int inputStride, int rowCount, int depth, float* panel, float* sums, bool first)
+    {
+        var rows = stackalloc float*[TileRows];
+        for (var row = 0; row < rowCount; row += TileRows)
+        {
+            // Rows past the end repeat the last one; their sums are never stored.
+            for (var r = 0; r < TileRows; r++) rows[r] = input + (long)Math.Min(row + r, rowCount - 1) * inputStride;
+            PanelProduct<TSimd, TVec>.Multiply(rows, depth, panel, sums + row * PanelWidth, PanelWidth, first);
+        }
+    }
+
     /// <summary>One panel of outputs for some hundreds of rows.</summary>
     private struct LinearJob : IJob
     {
@@ -103,19 +122,10 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
 
         private readonly void MultiplyBlock(int panelIndex, int firstRow, int rowCount, float* sums)
         {
-            var rows = stackalloc float*[TileRows];
             var panel = Panels + (long)panelIndex * Depth * PanelWidth;
+            var input = Input + (long)firstRow * InputStride;
             for (var k = 0; k < Depth; k += DepthBlock)
-            {
-                var depth = Math.Min(DepthBlock, Depth - k);
-                for (var row = 0; row < rowCount; row += TileRows)
-                {
-                    // Rows past the end repeat the last one; their sums are never stored.
-                    for (var r = 0; r < TileRows; r++)
-                        rows[r] = Input + (long)(firstRow + Math.Min(row + r, rowCount - 1)) * InputStride + k;
-                    PanelProduct<TSimd, TVec>.Multiply(rows, depth, panel + (long)k * PanelWidth, sums + row * PanelWidth, PanelWidth, first: k == 0);
-                }
-            }
+                MultiplyRows(input + k, InputStride, rowCount, Math.Min(DepthBlock, Depth - k), panel + (long)k * PanelWidth, sums, first: k == 0);
         }
     }
 }

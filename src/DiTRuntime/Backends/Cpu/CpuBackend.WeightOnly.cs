@@ -41,7 +41,6 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             var panel = (float*)scratch;
             var sums = panel + ExpandedDepth * PanelWidth;
             var work = (byte*)(sums + TaskRows * PanelWidth);
-            var rows = stackalloc float*[TileRows];
             var blockDepth = Layer.BlockDepth(ExpandedDepth);
             // Columns past the last are multiplied too, though never stored.
             if (columns < PanelWidth) new Span<float>(panel, ExpandedDepth * PanelWidth).Clear();
@@ -49,18 +48,13 @@ internal sealed unsafe partial class CpuBackend<TSimd, TVec>
             {
                 var depth = Math.Min(blockDepth, Layer.Inputs - k);
                 Layer.FillFloats(firstColumn, columns, k, depth, panel, PanelWidth, work);
-                for (var block = 0; block < rowCount; block += RowBlock)
+                for (var row = 0; row < rowCount; row += RowBlock)
                 {
-                    var end = Math.Min(block + RowBlock, rowCount);
-                    for (var row = block; row < end; row += TileRows)
-                    {
-                        for (var r = 0; r < TileRows; r++)
-                            rows[r] = Input + (long)(firstRow + Math.Min(row + r, rowCount - 1)) * Layer.Inputs + k;
-                        PanelProduct<TSimd, TVec>.Multiply(rows, depth, panel, sums + row * PanelWidth, PanelWidth, first: k == 0);
-                    }
-
+                    var count = Math.Min(RowBlock, rowCount - row);
+                    var block = sums + row * PanelWidth;
+                    MultiplyRows(Input + (long)(firstRow + row) * Layer.Inputs + k, Layer.Inputs, count, depth, panel, block, first: k == 0);
                     // Stored while they are in the first cache.
-                    if (k + depth == Layer.Inputs) Target.Store(sums + block * PanelWidth, PanelWidth, firstColumn, columns, firstRow + block, end - block);
+                    if (k + depth == Layer.Inputs) Target.Store(block, PanelWidth, firstColumn, columns, firstRow + row, count);
                 }
             }
         }

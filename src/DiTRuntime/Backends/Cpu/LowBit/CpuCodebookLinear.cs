@@ -114,8 +114,7 @@ internal sealed unsafe class CpuCodebookLinear : CpuPackedLinear
     {
         var entry = _weight.BookOf(firstOutput, firstVector) * _weight.Format.CodebookSize;
         var source = Pointer(_weight.Codes) + (long)firstOutput * _rowBytes;
-        var bytes = count * _codeBits / 8;
-        for (var row = 0; row < HalfTransposer.Rows; row++) Prefetch(source + (long)row * _rowBytes + (long)firstVector * _codeBits / 8 + bytes, bytes);
+        for (var row = 0; row < HalfTransposer.Rows; row++) PrefetchNext(source + (long)row * _rowBytes, firstVector, count);
         if (_codeBits == 8)
         {
             Lookup.ReadColumns(source + firstVector, _rowBytes, count, entry, scales, panel, width);
@@ -135,8 +134,7 @@ internal sealed unsafe class CpuCodebookLinear : CpuPackedLinear
         for (var row = firstOutput; row < firstOutput + rows; row++, lines += lineBytes)
         {
             var source = packed.Slice(row * _rowBytes, _rowBytes);
-            var bytes = count * _codeBits / 8;
-            Prefetch(Pointer(source) + (long)(firstVector * _codeBits / 8) + bytes, bytes);
+            PrefetchNext(Pointer(source), firstVector, count);
             var entry = _weight.BookOf(row, firstVector) * format.CodebookSize;
             if (_codeBits == 8)
             {
@@ -149,6 +147,9 @@ internal sealed unsafe class CpuCodebookLinear : CpuPackedLinear
             }
         }
     }
+
+    /// <summary>As many codes of a row as are read now, behind them.</summary>
+    private void PrefetchNext(byte* row, int firstVector, int count) => Prefetch(row + (long)firstVector * _codeBits / 8 + count * _codeBits / 8, count * _codeBits / 8);
 
     /// <summary>Codewords in slots: halves as they are, or bytes q + 128.</summary>
     private static NativeBuffer CopyVectors(CodebookWeight weight, int vectorBytes)
